@@ -1,0 +1,140 @@
+//! A bitmap over a rising sequence: a ring of 64-bit words, so that 64 numbers cost one instruction.
+//!
+//! The window is `[start, start + capacity)`; numbers below it are forgotten, numbers above it are refused
+//! until the window grows or advances.
+
+/// A set of sequence numbers within a sliding window.
+#[derive(Clone, Debug)]
+pub struct SeqBitmap {
+    words: Vec<u64>,
+    /// First word of the window, counted in words from number 0.
+    first: u64,
+}
+
+impl SeqBitmap {
+    /// An empty window that starts at 0 and holds at least `capacity` numbers (rounded up to a power of two, at least 64).
+    pub fn new(capacity: usize) -> SeqBitmap {
+        let words = capacity.div_ceil(64).next_power_of_two();
+        SeqBitmap { words: vec![0; words], first: 0 }
+    }
+
+    /// How many numbers the window holds.
+    pub fn capacity(&self) -> u64 {
+        self.words.len() as u64 * 64
+    }
+
+    /// The lowest number in the window; a multiple of 64.
+    pub fn start(&self) -> u64 {
+        self.first * 64
+    }
+
+    /// One past the highest number that the window can hold.
+    pub fn end(&self) -> u64 {
+        self.start() + self.capacity()
+    }
+
+    /// Adds `number`; `Some(true)` if it was new, `Some(false)` if already there, `None` if outside the window.
+    pub fn insert(&mut self, number: u64) -> Option<bool> {
+        let bit = 1 << (number % 64);
+        let word = self.word_mut(number / 64)?;
+        let new = *word & bit == 0;
+        *word |= bit;
+        Some(new)
+    }
+
+    /// Removes `number`; true if it was there.
+    pub fn remove(&mut self, number: u64) -> bool {
+        let bit = 1 << (number % 64);
+        let Some(word) = self.word_mut(number / 64) else { return false };
+        let was = *word & bit != 0;
+        *word &= !bit;
+        was
+    }
+
+    /// Whether `number` is in the set (false outside the window).
+    pub fn contains(&self, number: u64) -> bool {
+        self.word(number / 64) & (1 << (number % 64)) != 0
+    }
+
+    /// The 64 numbers from `index * 64` on as bits (0 outside the window).
+    pub fn word(&self, index: u64) -> u64 {
+        if self.holds(index) { self.words[self.slot(index)] } else { 0 }
+    }
+
+    /// The same, to be written; `None` outside the window.
+    pub fn word_mut(&mut self, index: u64) -> Option<&mut u64> {
+        if !self.holds(index) {
+            return None;
+        }
+        let slot = self.slot(index);
+        Some(&mut self.words[slot])
+    }
+
+    /// Forgets every word that lies wholly below `number`.
+    pub fn advance_to(&mut self, number: u64) {
+        let target = number / 64;
+        if target <= self.first {
+            return;
+        }
+        let gone = (target - self.first).min(self.words.len() as u64);
+        for index in self.first..self.first + gone {
+            let slot = self.slot(index);
+            self.words[slot] = 0;
+        }
+        self.first = target;
+    }
+
+    /// Makes the window hold at least `capacity` numbers, keeping its content.
+    pub fn grow(&mut self, capacity: u64) {
+        let words = (capacity.div_ceil(64) as usize).next_power_of_two();
+        if words <= self.words.len() {
+            return;
+        }
+        let mut grown = vec![0; words];
+        for index in self.first..self.first + self.words.len() as u64 {
+            grown[(index % words as u64) as usize] = self.words[self.slot(index)];
+        }
+        self.words = grown;
+    }
+
+    fn holds(&self, index: u64) -> bool {
+        index >= self.first && index - self.first < self.words.len() as u64
+    }
+
+    fn slot(&self, index: u64) -> usize {
+        (index % self.words.len() as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_set(steps in prop::collection::vec((0u8..4, 0u64..2000), 1..300)) {
+            let mut bitmap = SeqBitmap::new(256);
+            let mut model = BTreeSet::new();
+            for (kind, number) in steps {
+                match kind {
+                    0 | 1 => {
+                        if bitmap.insert(number).is_some() { model.insert(number); }
+                    }
+                    2 => { prop_assert_eq!(bitmap.remove(number), model.remove(&number)); }
+                    _ => {
+                        bitmap.advance_to(number);
+                        let start = bitmap.start();
+                        model.retain(|n| *n >= start);
+                        if number % 7 == 0 { bitmap.grow(bitmap.capacity() * 2); }
+                    }
+                }
+                for probe in [number, number + 1, number.saturating_sub(64)] {
+                    prop_assert_eq!(bitmap.contains(probe), model.contains(&probe));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Small types without a protocol word in them: time, rates, sizes, ids, bitmaps over a sequence,
+//! a timer wheel.
+//!
+//! Decides: nothing. Called by: every other room. Invariant: pure; no clock is read here.
+
+pub mod bitmap;
+pub mod ids;
+pub mod rate;
+pub mod size;
+pub mod time;
+
+pub use ids::{ConnId, FrameId, StreamId};
+pub use pnet::util::MacAddr;
+pub use rate::Rate;
+pub use time::Nanos;
