@@ -6,6 +6,7 @@
 //! Invariant: every frame of the pool is in exactly one place: the link (free, fill ring, tx ring) or the token's holder.
 
 pub mod frame;
+pub mod memory;
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -47,7 +48,8 @@ pub trait Link: Send {
     /// When the interface can't be used any more; while it is merely down, frames wait and this is `Ok`.
     fn kick(&mut self) -> Result<(), LinkError>;
 
-    /// What to poll for readability before sleeping; `None` if the link can't be waited on (then it must be spun on).
+    /// What to poll for readability before sleeping; `None` if the link can't be waited on (then it must be spun on). Ask
+    /// again before every sleep: asking may be what arms the wake-up.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Counters since the link was opened, as `(name, value)`, every kind of drop among them.
