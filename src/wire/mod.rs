@@ -5,16 +5,23 @@
 //! Invariant: parsing never panics, whatever the bytes; `parse(emit(x)) == x`.
 
 pub mod ack;
+pub mod crc;
+mod cursor;
 pub mod discover;
+pub mod error;
+pub mod eth;
 pub mod header;
 pub mod item;
 pub mod open;
 pub mod ping;
+pub mod version;
 
 pub use ack::{Ack, AckWords};
-pub use discover::Announce;
+pub use discover::{Announce, Query};
+pub use error::ParseError;
+pub use eth::{Ethernet, Vlan};
 pub use header::{Header, PacketType, StreamHeader};
-pub use item::Item;
+pub use item::{Item, Items};
 pub use open::{Accept, Confirm, CookieReply, Open, Params};
 pub use ping::Ping;
 
