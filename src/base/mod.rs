@@ -8,8 +8,10 @@ pub mod ids;
 pub mod rate;
 pub mod size;
 pub mod time;
+pub mod wheel;
 
 pub use ids::{ConnId, FrameId, StreamId};
 pub use pnet::util::MacAddr;
 pub use rate::Rate;
 pub use time::Nanos;
+pub use wheel::TimerWheel;
