@@ -10,6 +10,14 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// What each counter means, in the order of [`Counters::iter`].
+            pub const MEANINGS: &'static [&'static str] = &[$(concat!($($doc),+),)+];
+
+            /// Adds what another engine counted.
+            pub fn add(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)+
+            }
+
             /// Every counter as `(name, value)`, in declaration order.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)+].into_iter()
@@ -73,4 +81,17 @@ counters! {
     tx_no_frame,
     /// Stateless resets sent.
     tx_resets,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adding_takes_every_counter() {
+        let mut sum = Counters { rx_frames: 1, tx_resets: 2, ..Counters::default() };
+        sum.add(&Counters { rx_frames: 10, drop_replayed: 5, ..Counters::default() });
+        assert_eq!(sum, Counters { rx_frames: 11, drop_replayed: 5, tx_resets: 2, ..Counters::default() });
+        assert_eq!(sum.iter().count(), Counters::MEANINGS.len());
+    }
 }
