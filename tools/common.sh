@@ -1,6 +1,7 @@
 # What every script in tools/ shares: where the project is, where cargo is, and how they speak. Sourced, never run.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 if [[ -t 2 && -z ${NO_COLOR:-} ]]; then
