@@ -5,8 +5,10 @@
 //! the `pcap` tee around any of them.
 //! Invariant: every frame of the pool is in exactly one place: the link (free, fill ring, tx ring) or the token's holder.
 
+mod boxed;
 pub mod frame;
 pub mod memory;
+pub mod pcap;
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
