@@ -14,6 +14,7 @@ pub mod header;
 pub mod item;
 pub mod open;
 pub mod ping;
+pub mod pretty;
 pub mod version;
 
 pub use ack::{Ack, AckWords};

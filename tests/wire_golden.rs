@@ -1,0 +1,230 @@
+//! The hex examples of `docs/WIRE.md`: each is parsed, shown and emitted again, byte for byte.
+
+use farwire::wire::header::{emit_data, emit_trailer, split_data};
+use farwire::wire::version::{emit_version, parse_version};
+use farwire::wire::{
+    Accept, Announce, Confirm, CookieReply, ETHERTYPE, Ethernet, Header, Item, Items, Open, PacketType, ParseError,
+    Ping, Query, crc, pretty,
+};
+use proptest::prelude::*;
+
+/// One example: its title, the line that it is shown as, its bytes.
+struct Example {
+    title: String,
+    line: String,
+    bytes: Vec<u8>,
+}
+
+#[test]
+fn every_example_is_parsed_shown_and_emitted_again() {
+    for Example { title, line, bytes } in examples() {
+        assert_eq!(pretty::frame(&bytes, ETHERTYPE).to_string(), line, "{title}");
+        match emit_again(&bytes) {
+            Ok(again) => assert_eq!(hex(&again), hex(&bytes), "{title}"),
+            Err(error) => panic!("{title}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn the_examples_leave_nothing_out() {
+    let (mut kinds, mut items, mut tagged) = (Vec::new(), Vec::new(), false);
+    for Example { bytes, .. } in examples() {
+        let (ethernet, at) = Ethernet::parse(&bytes).unwrap();
+        tagged |= ethernet.vlan.is_some();
+        let packet = &bytes[at..];
+        let header = Header::parse(packet).unwrap();
+        kinds.push(header.kind as u8);
+        if header.kind == PacketType::Control {
+            items.extend(Items::new(header.body(packet).unwrap()).map(|item| kind_of(&item.unwrap())));
+        }
+    }
+    let known: Vec<u8> = (0..16).filter(|nibble| PacketType::from_nibble(*nibble).is_some()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, known, "packet types");
+    items.sort_unstable();
+    items.dedup();
+    assert_eq!(items, (0..10).collect::<Vec<_>>(), "items");
+    assert!(tagged, "no example with an 802.1Q tag");
+}
+
+#[test]
+fn a_cut_example_is_refused_and_never_read_beyond() {
+    for Example { title, bytes, .. } in examples() {
+        let (_, at) = Ethernet::parse(&bytes).unwrap();
+        let end = at + Header::parse(&bytes[at..]).unwrap().end() + 4;
+        for len in 0..end {
+            let cut = bytes[..len].to_vec().into_boxed_slice(); // its own allocation, so that a reader beyond is caught
+            assert!(emit_again(&cut).is_err(), "{title} cut to {len} bytes");
+            assert!(!pretty::frame(&cut, ETHERTYPE).to_string().is_empty());
+        }
+    }
+}
+
+#[test]
+fn one_flipped_bit_never_passes() {
+    for Example { title, bytes, .. } in examples() {
+        let (_, at) = Ethernet::parse(&bytes).unwrap();
+        let end = at + Header::parse(&bytes[at..]).unwrap().end() + 4;
+        for bit in at * 8..end * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(emit_again(&bytes).is_err(), "{title}: bit {bit} flipped");
+        }
+    }
+}
+
+#[test]
+fn what_parses_is_emitted_as_it_came_however_it_was_mutated() {
+    let examples = examples();
+    let mutation = (0..examples.len(), prop::collection::vec((0usize..180, any::<u8>()), 1..6));
+    proptest!(ProptestConfig::with_cases(4000), |((index, changes) in mutation)| {
+        let mut bytes = examples[index].bytes.clone();
+        let (_, start) = Ethernet::parse(&bytes).unwrap();
+        for (at, value) in changes {
+            if let Some(byte) = bytes.get_mut(start + at) { *byte = value; }
+        }
+        mend_crc(&mut bytes);
+        _ = pretty::frame(&bytes, ETHERTYPE).to_string();
+        match emit_again(&bytes) {
+            Ok(again) => prop_assert_eq!(hex(&again), hex(&bytes)),
+            Err(error) => prop_assert_ne!(error, "checksum"),
+        }
+    });
+}
+
+#[test]
+fn a_peer_of_another_version_is_understood() {
+    let version = examples().into_iter().find(|example| example.title == "VERSION").unwrap();
+    let mut packet = version.bytes[14..].to_vec();
+    packet[0] = 0x7F;
+    let header = Header::parse(&packet).unwrap();
+    assert_eq!(header.kind, PacketType::Version);
+    assert_eq!(parse_version(header.body(&packet).unwrap()), Ok(&[1, 2][..]));
+    packet[0] = 0x71;
+    assert_eq!(Header::parse(&packet), Err(ParseError::Version(7)));
+    assert_eq!(Header::peek(&packet).map(|(version, kind, _)| (version, kind)), Some((7, PacketType::Open as u8)));
+}
+
+/// Parses a frame and writes it anew from the types alone. What Ethernet padded is kept.
+fn emit_again(frame: &[u8]) -> Result<Vec<u8>, String> {
+    let (ethernet, at) = Ethernet::parse(frame).ok_or("no Ethernet header")?;
+    if ethernet.ethertype != ETHERTYPE {
+        return Err("not ours".into());
+    }
+    let packet = &frame[at..];
+    let header = Header::parse(packet).map_err(|error| error.to_string())?;
+    let body = header.body(packet).map_err(|error| error.to_string())?;
+    if packet.len() < header.end() + 4 {
+        return Err("cut before the checksum".into());
+    }
+    if !crc::check(packet, header.end()) {
+        return Err("checksum".into());
+    }
+    let mut out = vec![0; frame.len()];
+    ethernet.emit(&mut out);
+    let fresh = &mut out[at..];
+    header.emit(fresh);
+    let len = emit_body(&header, body, fresh).map_err(|error| error.to_string())?;
+    assert_eq!(len, body.len(), "length of the body");
+    let end = crc::emit(fresh, header.end());
+    fresh[end..].copy_from_slice(&packet[end..]);
+    Ok(out)
+}
+
+fn emit_body(header: &Header, body: &[u8], fresh: &mut [u8]) -> Result<usize, ParseError> {
+    let out = &mut fresh[16..];
+    Ok(match header.kind {
+        PacketType::Open => Open::parse(body)?.emit(out),
+        PacketType::Cookie => CookieReply::parse(body)?.emit(out),
+        PacketType::Accept => Accept::parse(body)?.emit(out),
+        PacketType::Confirm => Confirm::parse(body)?.emit(out),
+        PacketType::Data => return emit_data_body(header, body, fresh),
+        PacketType::Control => emit_items(body, out)?,
+        PacketType::Ping | PacketType::Pong => {
+            let len = Ping::parse(body)?.emit(out, body.len());
+            out[12..len].copy_from_slice(&body[12..]); // padding may hold anything
+            len
+        }
+        PacketType::Reset => {
+            out[..body.len()].copy_from_slice(body); // ignored in this version
+            body.len()
+        }
+        PacketType::Query => Query::parse(body)?.emit(out).unwrap(),
+        PacketType::Announce => Announce::parse(body)?.emit(out).unwrap(),
+        PacketType::Version => {
+            let len = emit_version(out, parse_version(body)?);
+            out[len..body.len()].copy_from_slice(&body[len..]); // later versions may say more
+            body.len()
+        }
+    })
+}
+
+fn emit_data_body(header: &Header, body: &[u8], fresh: &mut [u8]) -> Result<usize, ParseError> {
+    let (stream, payload, items) = split_data(body, header.trailer)?;
+    emit_data(fresh, header, &stream);
+    let out = &mut fresh[16..];
+    out[payload.clone()].copy_from_slice(&body[payload.clone()]);
+    if !header.trailer {
+        return Ok(payload.end);
+    }
+    let len = emit_items(items, &mut out[payload.end..])?;
+    Ok(payload.end + len + emit_trailer(&mut out[payload.end + len..], len as u16))
+}
+
+fn emit_items(items: &[u8], out: &mut [u8]) -> Result<usize, ParseError> {
+    Items::new(items).try_fold(0, |at, item| Ok(at + item?.emit(&mut out[at..]).unwrap()))
+}
+
+fn kind_of(item: &Item<'_>) -> u8 {
+    match item {
+        Item::Ack(_) => 0,
+        Item::ConnCredit { .. } => 1,
+        Item::StreamCredit { .. } => 2,
+        Item::StreamReset { .. } => 3,
+        Item::StreamStop { .. } => 4,
+        Item::StreamsLimit { .. } => 5,
+        Item::Lowest { .. } => 6,
+        Item::Finish => 7,
+        Item::Close { .. } => 8,
+        Item::Probe => 9,
+    }
+}
+
+/// Makes a mutated frame's checksum right again, so that the parsers behind it are reached.
+fn mend_crc(frame: &mut [u8]) {
+    let Some((_, at)) = Ethernet::parse(frame) else { return };
+    let Ok(header) = Header::parse(&frame[at..]) else { return };
+    if at + header.end() + 4 <= frame.len() {
+        // a version packet may come from any version and with any flags; ours are what is emitted again
+        frame[at..at + 2].copy_from_slice(&header.to_bytes()[..2]);
+        crc::emit(&mut frame[at..], header.end());
+    }
+}
+
+/// The ```` ```hex ```` blocks of the document: bytes up to a `#` on each line; a line that begins with one is the
+/// frame as `wire::pretty` shows it.
+fn examples() -> Vec<Example> {
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/WIRE.md")).unwrap();
+    let mut examples = Vec::new();
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        let Some(title) = line.strip_prefix("```hex ") else { continue };
+        let mut example = Example { title: title.to_owned(), line: String::new(), bytes: Vec::new() };
+        for line in lines.by_ref().take_while(|line| *line != "```") {
+            if let Some(shown) = line.strip_prefix("# ") {
+                example.line = shown.to_owned();
+            }
+            let hex = line.split('#').next().unwrap_or_default();
+            example.bytes.extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect(title)));
+        }
+        examples.push(example);
+    }
+    assert!(examples.len() >= 12, "docs/WIRE.md lost its examples");
+    examples
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
