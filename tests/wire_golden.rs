@@ -1,5 +1,7 @@
 //! The hex examples of `docs/WIRE.md`: each is parsed, shown and emitted again, byte for byte.
 
+use std::path::Path;
+
 use farwire::wire::header::{emit_data, emit_trailer, split_data};
 use farwire::wire::version::{emit_version, parse_version};
 use farwire::wire::{
@@ -206,7 +208,7 @@ fn mend_crc(frame: &mut [u8]) {
 /// The ```` ```hex ```` blocks of the document: bytes up to a `#` on each line; a line that begins with one is the
 /// frame as `wire::pretty` shows it.
 fn examples() -> Vec<Example> {
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/WIRE.md")).unwrap();
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/WIRE.md")).unwrap();
     let mut examples = Vec::new();
     let mut lines = document.lines();
     while let Some(line) = lines.next() {

@@ -1,9 +1,9 @@
 //! A hierarchical timer wheel over small integer keys.
 //!
-//! Eleven levels of 64 slots cover every `u64` tick, so that no deadline is too far away. A timer's level is the highest
-//! group of six bits in which its tick differs from the current one; so whatever stands on a lower level is due before
-//! everything on a higher one. Slots are lists threaded through one array by key: setting, moving and cancelling touch
-//! two neighbours and allocate nothing once a key has been seen.
+//! Eleven levels of 64 slots cover every `u64` tick, so that no deadline is too far away. A timer's level is the
+//! highest group of six bits in which its tick differs from the current one; so whatever stands on a lower level is due
+//! before everything on a higher one. Slots are lists threaded through one array by key: setting, moving and cancelling
+//! touch two neighbours and allocate nothing once a key has been seen.
 
 use super::time::{NEVER, Nanos};
 

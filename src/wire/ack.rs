@@ -3,7 +3,7 @@
 use super::ParseError;
 use super::cursor::{Reader, Writer};
 
-/// Most 64-packet words in one ACK item: what fits a 1500-byte frame beside everything else, with 11,264 packets covered.
+/// Most 64-packet words in one ACK item: what fits a 1500-byte frame beside everything else. Covers 11,264 packets.
 pub const MAX_ACK_WORDS: usize = 176;
 
 /// Bytes of an ACK item before its words, without the item's type byte.

@@ -240,7 +240,7 @@ fn split_trailer(body: &[u8]) -> Result<(usize, &[u8]), ParseError> {
     Ok((end, &before[end..]))
 }
 
-/// Writes the number that follows `items_len` bytes of items at the end of a data packet's body, and returns its length.
+/// Writes the number that follows `items_len` bytes of items at the end of a data packet's body; returns its length.
 ///
 /// # Panics
 /// If `out` is shorter than [`TRAILER_LEN`]: the frame is ours.
