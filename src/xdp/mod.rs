@@ -1,15 +1,41 @@
-//! AF_XDP as a [`Link`]: UMEM, rings, and the XDP program that steers our EtherType to them.
+//! AF_XDP as a [`Link`]: a UMEM, its four rings, and the XDP program that steers our EtherType to them.
 //!
-//! Decides: who owns which chunk of the UMEM, when the kernel is told to send. Does not: read what frames carry.
+//! Decides: who owns which chunk, the mode, when the kernel is told. Does not: read what frames carry, read clocks.
+//! Called by: `worker` (through `engine`), `bench`, doctor. Invariant: every chunk has exactly one owner:
+//! ```text
+//!         alloc               tx_burst                       reap
+//!  free ────────► token ─────────────────► tx ring ═ kernel ═══════════► token      (token: engine, application,
+//!   ▲ │            │ ▲                                                                 or retained until acknowledged)
+//!   │ └────────────│─│───────────────────► fill ring ═ kernel ═ rx ring
+//!   └── free ──────┘ └──────────────────────────────────────────┘ rx_burst (which restocks the fill ring)
+//! ```
+//! A token ends where the kernel's ownership begins and is minted anew where that ends (`umem.rs`, all of it checked).
+
+// The only room where `unsafe` is allowed: system calls that no crate wraps, xsk-rs' rings, and the tokens of `umem.rs`.
+#![allow(unsafe_code)]
 
 pub mod config;
 pub mod error;
+mod guard;
+pub mod nic;
+mod open;
+pub mod privilege;
+pub mod program;
+mod rx;
+mod shared;
+mod socket;
+mod stats;
+mod tx;
+mod umem;
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 pub use config::{Mode, XdpConfig};
 pub use error::XdpError;
+pub use program::Program;
+pub use umem::leaked_pools;
 
 use crate::link::{Caps, Frame, Link, LinkError};
 
@@ -17,27 +43,41 @@ use crate::link::{Caps, Frame, Link, LinkError};
 pub struct XdpLink {
     caps: Caps,
     notes: Vec<String>,
+    facts: tx::LinkFacts,
+    queue: u32,
+    skb_budget: bool,
+    // Dropped in this order: the rings (and with them the socket), the memory they point into, the program, the name.
+    rx: rx::Rx,
+    tx: tx::Tx,
+    pool: umem::Pool,
+    program: Arc<Program>,
+    _guard: guard::QueueGuard,
 }
 
 impl XdpLink {
-    /// Opens the queue: loads and attaches the XDP program, makes the frame pool, binds the socket.
+    /// Opens the queue: attaches the XDP program, makes the frame pool, binds the socket.
     ///
-    /// The calling thread's network namespace is the one that counts.
+    /// The calling thread's network namespace is the one that counts. The link may move to another thread afterwards.
     ///
     /// # Errors
     /// Whatever is in the way, with the next step.
     pub fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
-        Err(XdpError::System {
-            link: config.name(),
-            interface: config.interface.clone(),
-            operation: "opening an AF_XDP queue",
-            source: std::io::ErrorKind::Unsupported.into(),
-        })
+        open::open(config)
     }
 
     /// What was tried and given up on the way to the mode in force, for a doctor to print.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The XDP program that steers frames here.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as `tx`, which this borrows, lives.
+        unsafe { BorrowedFd::borrow_raw(self.tx.fd()) }
     }
 }
 
@@ -45,29 +85,47 @@ impl Link for XdpLink {
     fn caps(&self) -> &Caps {
         &self.caps
     }
+
     fn alloc(&mut self) -> Option<Frame> {
-        None
+        self.pool.alloc()
     }
-    fn free(&mut self, _frame: Frame) {}
+
+    fn free(&mut self, frame: Frame) {
+        self.pool.free(frame);
+    }
+
     fn free_frames(&self) -> usize {
-        0
+        self.pool.available()
     }
-    fn rx_burst(&mut self, _out: &mut Vec<Frame>, _max: usize) -> usize {
-        0
+
+    fn rx_burst(&mut self, out: &mut Vec<Frame>, max: usize) -> usize {
+        self.rx.burst(&mut self.pool, out, max)
     }
-    fn tx_burst(&mut self, _frames: &mut VecDeque<Frame>) -> usize {
-        0
+
+    fn tx_burst(&mut self, frames: &mut VecDeque<Frame>) -> usize {
+        self.tx.burst(&mut self.pool, frames)
     }
-    fn reap(&mut self, _done: &mut Vec<Frame>) -> usize {
-        0
+
+    fn reap(&mut self, done: &mut Vec<Frame>) -> usize {
+        self.tx.reap(&mut self.pool, done)
     }
+
     fn kick(&mut self) -> Result<(), LinkError> {
-        Ok(())
+        self.tx.kick(&self.pool, &self.facts)
     }
+
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        Some(self.socket())
     }
+
     fn stats(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
+        stats::collect(self)
+    }
+}
+
+impl Drop for XdpLink {
+    fn drop(&mut self) {
+        // What arrives from now on passes to the kernel, instead of being lost in a ring that nobody reads.
+        self.program.steer_to_nobody(self.queue);
     }
 }

@@ -1,0 +1,245 @@
+//! Opening a queue: what must hold first, in which order things are made, and what each refusal means.
+
+use std::io;
+
+use super::config::{Mode, XdpConfig};
+use super::error::XdpError;
+use super::guard::QueueGuard;
+use super::nic::Nic;
+use super::privilege;
+use super::program::Hook;
+use super::rx::Rx;
+use super::shared;
+use super::socket::{Bind, Bound, RING, bind};
+use super::tx::{LinkFacts, Tx};
+use super::umem::{CHUNK, Pool, ROOM};
+use super::{XdpLink, stats};
+use crate::base::MacAddr;
+use crate::link::Caps;
+
+/// Largest MTU of one chunk that is safe with every driver: mlx5 receives 3498 bytes at most into 4096 in zero-copy, and
+/// kernels from 7.2 on keep 320 of them. Lower: jumbo links waste themselves. Higher: some drivers refuse, or cut frames.
+const MTU_MOST: usize = 3400;
+/// The same for drivers that count receive buffers in KiB: 3 of the 3840 bytes' worth.
+const MTU_MOST_KIB_DRIVER: usize = 3072 - LINK_HEADER;
+const KIB_DRIVERS: [&str; 3] = ["igb", "igc", "ixgbe"];
+/// Ethernet header and one 802.1Q tag.
+const LINK_HEADER: usize = 18;
+const _: () = assert!(MTU_MOST + LINK_HEADER <= ROOM);
+/// IPv4's least MTU, and Ethernet's in Linux: below it a packet is mostly header.
+const MTU_LEAST: usize = 256;
+
+/// Fewest frames in a pool: bursts of 64 in each of four rings. Lower: rings run dry between two turns.
+const FRAMES_LEAST: u64 = 256;
+/// Most frames: 64 GiB, beyond any product of bandwidth and delay that the protocol can fill.
+const FRAMES_MOST: u64 = 1 << 24;
+const HUGE_PAGE: u64 = 2 << 20;
+
+/// Opens the queue that `config` names.
+pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
+    let nic = interface(config)?;
+    let mtu = mtu(config, &nic)?;
+    let frames = frames(config)?;
+    privilege::check(config)?;
+    let guard = QueueGuard::take(config)?;
+    let mut notes = Vec::new();
+    // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
+    let attached = shared::attach(config, &nic, &mut notes)?;
+    let reserve = (frames as usize / 2).min(RING as usize);
+    let mut pool = Pool::new(frames, RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
+    let bound = bind_best(config, &nic, &pool, attached.hook, mtu, &mut notes)?;
+    let (zerocopy, skb_budget) = (bound.zerocopy, bound.skb_budget);
+    let tx = Tx::new(bound.tx, bound.completions, RING);
+    let mut rx = Rx::new(bound.rx, bound.fill);
+    pool.bound_to(tx.fd());
+    // Frames first, then the entry: nothing that arrives from now on finds the fill ring empty.
+    rx.stock(&mut pool);
+    let caps = Caps {
+        mac: nic.mac.unwrap_or_else(MacAddr::zero),
+        name: config.name(),
+        mode: match (attached.hook, zerocopy) {
+            (_, true) => "zerocopy",
+            (Hook::Native, false) => "copy",
+            (Hook::Generic, false) => "skb",
+        },
+        mtu,
+        frames: pool.frames(),
+        rx_reserve: pool.reserve(),
+        speed_bps: nic.speed_bps,
+    };
+    let (name, interface, index) = (config.name(), config.interface.clone(), nic.index);
+    let facts = LinkFacts { name, interface, index, zerocopy };
+    let (program, queue) = (attached.program, config.queue);
+    let link = XdpLink { caps, notes, facts, queue, skb_budget, rx, tx, pool, program, _guard: guard };
+    link.program
+        .steer_to(queue, link.socket())
+        .map_err(|source| system(config, "telling the XDP program of the socket", source))?;
+    tracing::debug!("{}: {} mode, {} frames, {:?}", link.caps.name, link.caps.mode, frames, stats::collect(&link));
+    Ok(link)
+}
+
+fn interface(config: &XdpConfig) -> Result<Nic, XdpError> {
+    let interface = config.interface.clone();
+    let nic = Nic::query(&interface).map_err(|source| system(config, "asking for the interface's facts", source))?;
+    let Some(nic) = nic else { return Err(XdpError::NoInterface { interface }) };
+    if nic.mac.is_none() {
+        return Err(XdpError::NotEthernet { interface });
+    }
+    if !nic.up {
+        return Err(XdpError::InterfaceDown { interface });
+    }
+    match nic.queues() {
+        Some(queues) if config.queue >= queues => {
+            Err(XdpError::NoQueue { interface, queue: config.queue, queues, wanted: config.queue + 1 })
+        }
+        _ => Ok(nic),
+    }
+}
+
+fn mtu(config: &XdpConfig, nic: &Nic) -> Result<usize, XdpError> {
+    let interface = config.interface.clone();
+    let asked = config.mtu.map(usize::from);
+    if let Some(asked) = asked.filter(|asked| *asked > nic.mtu) {
+        return Err(XdpError::MtuBeyondInterface { interface, asked, mtu: nic.mtu });
+    }
+    match asked.unwrap_or(nic.mtu) {
+        mtu if mtu > MTU_MOST => Err(XdpError::MtuTooLarge { interface, mtu, most: MTU_MOST }),
+        mtu if mtu < MTU_LEAST => Err(XdpError::MtuTooSmall { interface, mtu, least: MTU_LEAST }),
+        mtu => Ok(mtu),
+    }
+}
+
+fn frames(config: &XdpConfig) -> Result<u32, XdpError> {
+    let grain = if config.huge_pages { HUGE_PAGE } else { CHUNK as u64 };
+    let frames = config.umem_bytes / grain * grain / CHUNK as u64;
+    if (FRAMES_LEAST..=FRAMES_MOST).contains(&frames) {
+        return Ok(frames as u32);
+    }
+    let (least, most) = ((FRAMES_LEAST * CHUNK as u64).max(grain), FRAMES_MOST * CHUNK as u64);
+    Err(XdpError::UmemSize { bytes: config.umem_bytes, least, most })
+}
+
+/// Binds in the best mode that was asked for and is granted.
+fn bind_best(
+    config: &XdpConfig,
+    nic: &Nic,
+    pool: &Pool,
+    hook: Hook,
+    mtu: usize,
+    notes: &mut Vec<String>,
+) -> Result<Bound, XdpError> {
+    let ladder: &[Bind] = match (config.mode, hook) {
+        (Mode::Auto, Hook::Native) => &[Bind::Zerocopy, Bind::Copy],
+        (Mode::Zerocopy, _) => &[Bind::Zerocopy],
+        _ => &[Bind::Copy],
+    };
+    for (at, how) in ladder.iter().enumerate() {
+        let result = match how {
+            Bind::Zerocopy if mtu > zerocopy_mtu(nic) => {
+                Err(io::Error::other(format!("MTU {mtu} is beyond the {} that it receives whole", zerocopy_mtu(nic))))
+            }
+            how => bind(pool, &config.interface, config.queue, *how),
+        };
+        match result {
+            Ok(bound) => return Ok(bound),
+            Err(source) if at + 1 < ladder.len() && !is_final(&source) => notes.push(format!(
+                "{}: zero-copy bind refused by driver {} ({source}); copying instead",
+                config.name(),
+                nic.driver
+            )),
+            Err(source) => return Err(bind_error(config, nic, *how, source)),
+        }
+    }
+    unreachable!("the last rung either binds or fails")
+}
+
+fn zerocopy_mtu(nic: &Nic) -> usize {
+    if KIB_DRIVERS.contains(&nic.driver.as_str()) { MTU_MOST_KIB_DRIVER } else { MTU_MOST }
+}
+
+/// Whether another mode would be refused for the same reason.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENODEV | libc::ENETDOWN)) || privilege::is_refusal(error)
+}
+
+fn bind_error(config: &XdpConfig, nic: &Nic, how: Bind, source: io::Error) -> XdpError {
+    let (link, interface) = (config.name(), config.interface.clone());
+    match source.raw_os_error() {
+        Some(libc::EBUSY) => XdpError::QueueInUse { link, holder: "another program's AF_XDP socket".into() },
+        Some(libc::ENODEV) => XdpError::NoInterface { interface },
+        Some(libc::ENETDOWN) => XdpError::InterfaceDown { interface },
+        _ if privilege::is_refusal(&source) => privilege::refused(config, "binding the AF_XDP socket"),
+        _ => {
+            let (what, advice) = match how {
+                Bind::Zerocopy => ("zero-copy bind", "try --mode copy".to_string()),
+                Bind::Copy => ("copy bind", format!("see `ethtool -l {interface}` for queues, or try --link packet")),
+            };
+            XdpError::ModeRefused { link, what, mode: config.mode, driver: nic.driver.clone(), advice, source }
+        }
+    }
+}
+
+fn pool_error(config: &XdpConfig, source: io::Error) -> XdpError {
+    let (link, bytes) = (config.name(), config.umem_bytes);
+    match source.raw_os_error() {
+        Some(libc::ENOBUFS) => XdpError::Memlock { link, bytes },
+        Some(libc::ENOMEM) => {
+            let advice = if config.huge_pages {
+                format!("say `sysctl vm.nr_hugepages={}`, or leave huge pages out", bytes.div_ceil(HUGE_PAGE))
+            } else {
+                "ask for a smaller --umem".into()
+            };
+            XdpError::UmemMemory { link, bytes, advice, source }
+        }
+        _ if privilege::is_refusal(&source) => privilege::refused(config, "making an AF_XDP socket"),
+        Some(libc::EAFNOSUPPORT) => {
+            let source = io::Error::other("the kernel has no AF_XDP (CONFIG_XDP_SOCKETS); use --link packet");
+            system(config, "making an AF_XDP socket", source)
+        }
+        _ => system(config, "making the frame pool", source),
+    }
+}
+
+fn system(config: &XdpConfig, operation: &'static str, source: io::Error) -> XdpError {
+    XdpError::System { link: config.name(), interface: config.interface.clone(), operation, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_whole_chunks_within_bounds() {
+        let sized = |umem_bytes, huge_pages| {
+            frames(&XdpConfig { umem_bytes, huge_pages, ..XdpConfig::new("eth1") }).map_err(|error| error.to_string())
+        };
+        assert_eq!(sized(64 << 20, false), Ok(16_384));
+        assert_eq!(sized((1 << 20) + 5000, false), Ok(257));
+        assert_eq!(sized((5 << 20) + 1, true), Ok(1024));
+        assert!(sized(4096, false).unwrap_err().contains("say `--umem` with 1048576"));
+        assert!(sized(1 << 20, true).unwrap_err().contains("2097152"));
+        assert!(sized(u64::MAX, false).is_err());
+    }
+
+    #[test]
+    fn an_mtu_must_fit_interface_and_chunk() {
+        let nic = |mtu| Nic {
+            name: "eth1".into(),
+            index: 1,
+            mac: None,
+            up: true,
+            mtu,
+            driver: "igb".into(),
+            rx_queues: None,
+            tx_queues: None,
+            speed_bps: None,
+        };
+        let with = |asked, has| mtu(&XdpConfig { mtu: asked, ..XdpConfig::new("eth1") }, &nic(has));
+        assert_eq!(with(None, 1500).unwrap(), 1500);
+        assert_eq!(with(Some(3400), 9000).unwrap(), 3400);
+        assert!(with(None, 9000).unwrap_err().to_string().contains("say `--mtu 3400`"));
+        assert!(matches!(with(Some(3000), 1500), Err(XdpError::MtuBeyondInterface { .. })));
+        assert!(matches!(with(Some(100), 1500), Err(XdpError::MtuTooSmall { .. })));
+        assert_eq!(zerocopy_mtu(&nic(1500)), 3054);
+    }
+}

@@ -1,0 +1,277 @@
+//! The frame pool: one mapping, split into chunks, each owned by exactly one place.
+//!
+//! This is the audit point for `unsafe`. A [`Frame`] token is minted from the mapping when a chunk leaves the kernel or
+//! the free list, and ends when it comes back: no token (and so no `&mut`) exists for bytes that the kernel may touch.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use xsk_rs::config::{FrameSize, QueueSize, UmemConfig};
+use xsk_rs::{FrameDesc, Umem};
+
+use crate::base::FrameId;
+use crate::link::Frame;
+
+/// Size of a chunk. The kernel takes 2048 or 4096 (a page), no more. Lower: igb and igc cut frames at 1024 bytes.
+pub(super) const CHUNK: usize = 4096;
+/// Where frames start in their chunk: what the kernel keeps before each for XDP programs (`XDP_PACKET_HEADROOM`).
+const HEADROOM: usize = 256;
+/// Bytes of a frame that one chunk can hold.
+pub(super) const ROOM: usize = CHUNK - HEADROOM;
+
+/// Pools that stayed mapped when their link was closed, because tokens had not come back.
+static LEAKED_POOLS: AtomicU64 = AtomicU64::new(0);
+
+/// How many frame pools stayed mapped after their links were closed, because frames were still held somewhere.
+pub fn leaked_pools() -> u64 {
+    LEAKED_POOLS.load(Ordering::Relaxed)
+}
+
+/// Who owns a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owner {
+    /// On the free list.
+    Free,
+    /// On the fill ring, the rx ring, or in between: the kernel may write it.
+    Fill,
+    /// On the tx ring, the completion ring, or in between: the kernel may read it.
+    Tx,
+    /// Whoever holds the token.
+    Token,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    owner: Owner,
+    /// Length of the frame under transmission: completions tell only the address.
+    len: u16,
+}
+
+/// The chunks and who owns each.
+pub(super) struct Pool {
+    /// `None` only while dropping.
+    umem: Option<Umem>,
+    /// Address of the mapping.
+    base: usize,
+    descs: Vec<FrameDesc>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    filled: usize,
+    sending: usize,
+    reserve: usize,
+    /// Descriptor of the socket, which only deleting the UMEM would close.
+    socket: Option<RawFd>,
+}
+
+impl Pool {
+    /// Maps and registers `frames` chunks, with `ring` descriptors in the fill and completion rings, and keeps `reserve`
+    /// frames for the fill ring.
+    pub(super) fn new(frames: u32, ring: u32, reserve: usize, huge_pages: bool) -> io::Result<Pool> {
+        let size = QueueSize::new(ring).map_err(io::Error::other)?;
+        let config = UmemConfig::builder()
+            .frame_size(FrameSize::new(CHUNK as u32).map_err(io::Error::other)?)
+            .fill_queue_size(size)
+            .comp_queue_size(size)
+            .build()
+            .map_err(io::Error::other)?;
+        let count = NonZeroU32::new(frames).ok_or(io::ErrorKind::InvalidInput)?;
+        let (umem, descs) = Umem::new(config, count, huge_pages).map_err(|error| super::socket::cause(&error))?;
+        // SAFETY: the descriptor is this UMEM's own, its length is 0, and nobody writes the chunk yet.
+        let start = unsafe { umem.data(&descs[0]) }.contents().as_ptr().addr();
+        let slots = vec![Slot { owner: Owner::Free, len: 0 }; descs.len()];
+        Ok(Pool {
+            umem: Some(umem),
+            base: start - HEADROOM,
+            descs,
+            slots,
+            // Reversed, so that low addresses are used first: memory that a short link never needs stays cold.
+            free: (0..frames).rev().collect(),
+            filled: 0,
+            sending: 0,
+            reserve,
+            socket: None,
+        })
+    }
+
+    /// The registered memory, to bind a socket to.
+    pub(super) fn umem(&self) -> &Umem {
+        self.umem.as_ref().expect("only dropping takes the UMEM")
+    }
+
+    /// Says which socket was bound to the pool.
+    pub(super) fn bound_to(&mut self, socket: RawFd) {
+        self.socket = Some(socket);
+    }
+
+    /// Chunks in the pool.
+    pub(super) fn frames(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Chunks kept for the fill ring.
+    pub(super) fn reserve(&self) -> usize {
+        self.reserve
+    }
+
+    /// Frames that the kernel has taken for transmission and not yet given back.
+    pub(super) fn sending(&self) -> usize {
+        self.sending
+    }
+
+    /// Frames of the reserve that are neither on the fill ring nor received and waiting.
+    pub(super) fn fill_deficit(&self) -> usize {
+        self.reserve.saturating_sub(self.filled).min(self.free.len())
+    }
+
+    /// Whether the fill ring is short because frames are held elsewhere.
+    pub(super) fn fill_short(&self) -> bool {
+        self.filled < self.reserve && self.free.is_empty()
+    }
+
+    /// Frames that [`alloc`](Self::alloc) would give out now.
+    pub(super) fn available(&self) -> usize {
+        self.free.len().saturating_sub(self.reserve.saturating_sub(self.filled))
+    }
+
+    /// A free frame, unless only the reserve is left.
+    pub(super) fn alloc(&mut self) -> Option<Frame> {
+        if self.available() == 0 {
+            return None;
+        }
+        let chunk = self.free.pop()?;
+        Some(self.mint(chunk))
+    }
+
+    /// Takes a frame, or a chain of them, back.
+    pub(super) fn free(&mut self, mut frame: Frame) {
+        let mut rest = frame.take_more();
+        self.free_one(frame);
+        while let Some(mut next) = rest {
+            rest = next.take_more();
+            self.free_one(*next);
+        }
+    }
+
+    /// Takes a free chunk for the fill ring.
+    pub(super) fn to_fill(&mut self) -> Option<FrameDesc> {
+        let chunk = self.free.pop()?;
+        self.slots[chunk as usize].owner = Owner::Fill;
+        self.filled += 1;
+        Some(self.descs[chunk as usize])
+    }
+
+    /// The frame that a descriptor of the rx ring tells of; `None` if it tells nonsense, which only a broken driver does.
+    pub(super) fn from_rx(&mut self, desc: &FrameDesc) -> Option<Frame> {
+        let (chunk, offset) = (desc.addr() / CHUNK, desc.addr() % CHUNK);
+        let len = desc.lengths().data();
+        if self.slots.get(chunk)?.owner != Owner::Fill {
+            return None;
+        }
+        self.filled -= 1;
+        let start = offset.checked_sub(HEADROOM).filter(|start| start + len <= ROOM && !desc.has_more_frames());
+        let Some(start) = start else {
+            self.slots[chunk].owner = Owner::Free;
+            self.free.push(chunk as u32);
+            return None;
+        };
+        let mut frame = self.mint(chunk as u32);
+        frame.set_range(start, len);
+        Some(frame)
+    }
+
+    /// Takes a frame for the tx ring.
+    ///
+    /// # Panics
+    /// If the frame is not of this pool, empty (the kernel would never complete it), or a chain (the MTU allows none).
+    pub(super) fn to_tx(&mut self, mut frame: Frame) -> FrameDesc {
+        let len = frame.len();
+        assert!(len > 0 && frame.more().is_none(), "{frame:?}: only whole frames of one chunk can be sent");
+        let start = frame.bytes().as_ptr().addr();
+        let chunk = self.own(&mut frame);
+        let shift = start - self.address(chunk);
+        if shift != 0 {
+            // A received frame sent on. The descriptor of a chunk has a fixed start, so the bytes must move there.
+            frame.set_range(0, shift + len);
+            frame.bytes_mut().copy_within(shift.., 0);
+        }
+        // The token ends here: from now on the kernel may read the chunk.
+        drop(frame);
+        self.slots[chunk] = Slot { owner: Owner::Tx, len: len as u16 };
+        self.sending += 1;
+        let umem = self.umem.as_ref().expect("only dropping takes the UMEM");
+        let desc = &mut self.descs[chunk];
+        // SAFETY: the descriptor is of this UMEM, and its chunk has no other reference: its token has just ended, and
+        // the kernel has not got it yet. (The slice that this makes is not used; the cursor is the way to set a length.)
+        unsafe { umem.data_mut(desc) }.cursor().set_pos(len);
+        *desc
+    }
+
+    /// The frame that a completion tells of; `None` if it tells nonsense, which only a broken driver does.
+    pub(super) fn from_tx(&mut self, desc: &FrameDesc) -> Option<Frame> {
+        let chunk = desc.addr() / CHUNK;
+        let Slot { owner: Owner::Tx, len } = *self.slots.get(chunk)? else { return None };
+        self.sending -= 1;
+        let mut frame = self.mint(chunk as u32);
+        frame.set_len(usize::from(len));
+        Some(frame)
+    }
+
+    fn free_one(&mut self, mut frame: Frame) {
+        let chunk = self.own(&mut frame);
+        drop(frame);
+        self.slots[chunk].owner = Owner::Free;
+        self.free.push(chunk as u32);
+    }
+
+    /// The chunk of a token that comes back. A token of another link must not get in: it could name a chunk whose own
+    /// token is somewhere else.
+    fn own(&self, frame: &mut Frame) -> usize {
+        let (chunk, len) = (frame.id().0 as usize, frame.len());
+        frame.set_range(0, 0);
+        let ours = chunk < self.slots.len()
+            && self.slots[chunk].owner == Owner::Token
+            && frame.room_mut().as_ptr().addr() == self.address(chunk);
+        frame.set_range(0, len);
+        assert!(ours, "{frame:?} is not of this pool");
+        chunk
+    }
+
+    /// Where the chunk's frame starts.
+    fn address(&self, chunk: usize) -> usize {
+        self.base + chunk * CHUNK + HEADROOM
+    }
+
+    /// Makes the token of a chunk that has none.
+    fn mint(&mut self, chunk: u32) -> Frame {
+        self.slots[chunk as usize].owner = Owner::Token;
+        let start = std::ptr::with_exposed_provenance_mut(self.address(chunk as usize));
+        // SAFETY: the range lies within the mapping (chunk < frames: it comes from the free list or was looked up in
+        // `slots`); it is initialised (anonymous memory); and it is disjoint from every other token's: a chunk is minted
+        // only when its owner was not `Token`, and its owner is `Token` until the token itself comes back (`own` checks
+        // that). The kernel touches it only while its owner is `Fill` or `Tx`. The mapping is unmapped only when no
+        // chunk is owned by a token (see `drop`), so `'static` holds.
+        let bytes: &'static mut [u8] = unsafe { std::slice::from_raw_parts_mut(start, ROOM) };
+        Frame::in_region(FrameId(chunk), bytes)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let tokens = self.slots.len() - self.free.len() - self.filled - self.sending;
+        if tokens == 0 {
+            return;
+        }
+        // Somebody still holds frames: their memory must stay. The kernel's side ends all the same: closing the
+        // descriptor frees the queue, which deleting the UMEM would otherwise have done.
+        std::mem::forget(self.umem.take());
+        LEAKED_POOLS.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!("{tokens} frames are still held: their pool of {} frames stays mapped", self.slots.len());
+        if let Some(socket) = self.socket {
+            // SAFETY: the descriptor is the UMEM's, which has just been forgotten, so nobody else closes it; the rings
+            // that use it are dropped before the pool (field order of `XdpLink`).
+            unsafe { libc::close(socket) };
+        }
+    }
+}
