@@ -4,14 +4,14 @@
 //! Called by: `worker` (through `engine`), `bench`, doctor. Invariant: every chunk has exactly one owner:
 //! ```text
 //!         alloc               tx_burst                       reap
-//!  free ────────► token ─────────────────► tx ring ═ kernel ═══════════► token      (token: engine, application,
-//!   ▲ │            │ ▲                                                                 or retained until acknowledged)
+//!  free ────────► token ─────────────────► tx ring ═ kernel ═══════════► token   (token: engine, application,
+//!   ▲ │            │ ▲                                                              or retained until acknowledged)
 //!   │ └────────────│─│───────────────────► fill ring ═ kernel ═ rx ring
 //!   └── free ──────┘ └──────────────────────────────────────────┘ rx_burst (which restocks the fill ring)
 //! ```
 //! A token ends where the kernel's ownership begins and is minted anew where that ends (`umem.rs`, all of it checked).
 
-// The only room where `unsafe` is allowed: system calls that no crate wraps, xsk-rs' rings, and the tokens of `umem.rs`.
+// The only room where `unsafe` is allowed: system calls that no crate wraps, xsk-rs' rings, the tokens of `umem.rs`.
 #![allow(unsafe_code)]
 
 pub mod config;
@@ -19,6 +19,7 @@ pub mod error;
 mod guard;
 pub mod nic;
 mod open;
+mod patience;
 pub mod privilege;
 pub mod program;
 mod rx;

@@ -17,8 +17,8 @@ use super::{XdpLink, stats};
 use crate::base::MacAddr;
 use crate::link::Caps;
 
-/// Largest MTU of one chunk that is safe with every driver: mlx5 receives 3498 bytes at most into 4096 in zero-copy, and
-/// kernels from 7.2 on keep 320 of them. Lower: jumbo links waste themselves. Higher: some drivers refuse, or cut frames.
+/// Largest MTU of one chunk that is safe with every driver: mlx5 receives 3498 bytes at most into 4096 in zero-copy,
+/// and kernels from 7.2 on keep 320 of them. Lower: jumbo links waste themselves. Higher: drivers refuse, or cut.
 const MTU_MOST: usize = 3400;
 /// The same for drivers that count receive buffers in KiB: 3 of the 3840 bytes' worth.
 const MTU_MOST_KIB_DRIVER: usize = 3072 - LINK_HEADER;

@@ -32,17 +32,17 @@ impl Rx {
         Rx { queue, fill, descs: [FrameDesc::default(); BURST], counts: RxCounts::default() }
     }
 
-    /// Appends up to `max` received frames to `out`, then restocks the fill ring, also when nothing was received: a queue
-    /// that only sends must be able to receive the first acknowledgement.
+    /// Appends up to `max` received frames to `out`, then restocks the fill ring, also when nothing was received: a
+    /// queue that only sends must be able to receive the first acknowledgement.
     pub(super) fn burst(&mut self, pool: &mut Pool, out: &mut Vec<Frame>, max: usize) -> usize {
         let before = out.len();
         let mut left = max;
         while left > 0 {
             let want = left.min(BURST);
-            // SAFETY: whatever address and length the kernel wrote is checked in `Pool::from_rx` before it is used.
+            // SAFETY: whatever address and length the kernel wrote is checked in `Pool::take_received` before it is used.
             let got = unsafe { self.queue.consume(&mut self.descs[..want]) };
             for desc in &self.descs[..got] {
-                match pool.from_rx(desc) {
+                match pool.take_received(desc) {
                     Some(frame) => out.push(frame),
                     None => self.counts.invalid += 1,
                 }
@@ -68,7 +68,7 @@ impl Rx {
                 break;
             }
             for desc in &mut self.descs[..count] {
-                *desc = pool.to_fill().expect("the deficit counts no more than the free frames");
+                *desc = pool.give_to_fill().expect("the deficit counts no more than the free frames");
             }
             // SAFETY: the descriptors are of this UMEM, and their chunks are owned by the fill ring from here on.
             let taken = unsafe { self.fill.produce(&self.descs[..count]) };

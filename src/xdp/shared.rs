@@ -2,21 +2,19 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::sleep;
-use std::time::Duration;
 
 use nix::sys::stat::stat;
 
 use super::config::{Mode, XdpConfig};
 use super::error::XdpError;
 use super::nic::Nic;
+use super::patience::until_free;
 use super::privilege;
 use super::program::{Hook, Program, attached_to};
 
-/// How often, and after which pause, an attach that finds another program is tried again: one whose process has just
-/// been killed is detached while the kernel tears that process down. Together 200 ms.
+/// How often an attach that finds another program is tried again, every 20 ms: one whose process has just been killed
+/// is detached while the kernel tears that process down. Lower: a restart fails. Higher: so does a clash, but later.
 const BUSY_RETRIES: u32 = 10;
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A program, and where it is attached.
 pub(super) struct Attached {
@@ -63,7 +61,7 @@ fn attach_new(config: &XdpConfig, nic: &Nic, notes: &mut Vec<String>) -> Result<
         Mode::Skb => &[Hook::Generic],
     };
     for (at, hook) in hooks.iter().enumerate() {
-        match attach_patiently(&mut program, nic.index, *hook) {
+        match until_free(BUSY_RETRIES, is_busy, || program.attach(nic.index, *hook)) {
             Ok(()) => {
                 notes.push(format!(
                     "{}: claims EtherType {:#06x} with {} XDP",
@@ -83,19 +81,6 @@ fn attach_new(config: &XdpConfig, nic: &Nic, notes: &mut Vec<String>) -> Result<
         }
     }
     unreachable!("the last hook either attaches or fails")
-}
-
-fn attach_patiently(program: &mut Program, index: u32, hook: Hook) -> io::Result<()> {
-    let mut tries = 0;
-    loop {
-        match program.attach(index, hook) {
-            Err(error) if is_busy(&error) && tries < BUSY_RETRIES => {
-                tries += 1;
-                sleep(BUSY_PAUSE);
-            }
-            result => return result,
-        }
-    }
 }
 
 /// EBUSY: a program attached by a link; EEXIST: one attached at the other hook.

@@ -4,25 +4,22 @@ use std::error::Error;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::str::FromStr;
-use std::thread::sleep;
-use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt::SndBufForce};
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue};
 
+use super::patience::until_free;
 use super::umem::Pool;
 
-/// Descriptors in each of the four rings. 4096 frames of 1500 bytes are 0.5 ms at 100 Gbit/s: how long the worker may be
-/// away. Lower: frames are lost while it is. Higher: no driver takes more without being told, and the fill ring walks
-/// through more memory than the caches hold.
+/// Descriptors in each of the four rings. 4096 frames of 1500 bytes are 0.5 ms at 100 Gbit/s: how long the worker may
+/// be away. Lower: frames are lost while it is. Higher: no driver takes more without being told, and the fill ring
+/// walks through more memory than the caches hold.
 pub(super) const RING: u32 = 4096;
 
-/// How often, and after which pause, a bind that finds the queue busy is tried again: the kernel frees the queue of a
-/// closed socket from a work queue, a little later. Together one second. Lower: a restart fails. Higher: so does one
-/// that should, but later.
+/// How often a bind that finds the queue busy is tried again, every 20 ms: the kernel frees the queue of a closed
+/// socket from a work queue, a little later. Lower: a restart fails. Higher: so does one that should, but later.
 const BUSY_RETRIES: u32 = 50;
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Most bytes of packets under way that the socket is charged for; half of what an int can say, since the kernel
 /// doubles it. Lower (the default is 212,992, some 90 frames): sending stalls with EAGAIN.
@@ -52,16 +49,8 @@ pub(super) struct Bound {
 
 /// Binds the pool to a queue, waiting for one that was just closed.
 pub(super) fn bind(pool: &Pool, interface: &str, queue: u32, how: Bind) -> io::Result<Bound> {
-    let mut tries = 0;
-    loop {
-        match bind_once(pool, interface, queue, how) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries < BUSY_RETRIES => {
-                tries += 1;
-                sleep(BUSY_PAUSE);
-            }
-            result => return result,
-        }
-    }
+    let busy = |error: &io::Error| error.raw_os_error() == Some(libc::EBUSY);
+    until_free(BUSY_RETRIES, busy, || bind_once(pool, interface, queue, how))
 }
 
 fn bind_once(pool: &Pool, interface: &str, queue: u32, how: Bind) -> io::Result<Bound> {

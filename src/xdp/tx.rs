@@ -84,7 +84,7 @@ impl Tx {
             let room = self.queue.nb_free(want as u32) as usize;
             let count = want.min(room);
             for (desc, frame) in self.descs.iter_mut().zip(frames.drain(..count)) {
-                *desc = pool.to_tx(frame);
+                *desc = pool.give_to_tx(frame);
             }
             // SAFETY: the descriptors are of this UMEM, and no token exists for their chunks until they are completed.
             let taken = unsafe { self.queue.produce(&self.descs[..count]) };
@@ -102,10 +102,10 @@ impl Tx {
     pub(super) fn reap(&mut self, pool: &mut Pool, done: &mut Vec<Frame>) -> usize {
         let before = done.len();
         while pool.sending() > 0 {
-            // SAFETY: whatever address the kernel wrote is checked in `Pool::from_tx` before it is used.
+            // SAFETY: whatever address the kernel wrote is checked in `Pool::take_completed` before it is used.
             let got = unsafe { self.completions.consume(&mut self.descs) };
             for desc in &self.descs[..got] {
-                match pool.from_tx(desc) {
+                match pool.take_completed(desc) {
                     Some(frame) => done.push(frame),
                     None => self.counts.invalid += 1,
                 }

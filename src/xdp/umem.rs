@@ -66,8 +66,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Maps and registers `frames` chunks, with `ring` descriptors in the fill and completion rings, and keeps `reserve`
-    /// frames for the fill ring.
+    /// Maps and registers `frames` chunks, with `ring` descriptors in the fill and completion rings, and keeps
+    /// `reserve` frames for the fill ring.
     pub(super) fn new(frames: u32, ring: u32, reserve: usize, huge_pages: bool) -> io::Result<Pool> {
         let size = QueueSize::new(ring).map_err(io::Error::other)?;
         let config = UmemConfig::builder()
@@ -155,15 +155,15 @@ impl Pool {
     }
 
     /// Takes a free chunk for the fill ring.
-    pub(super) fn to_fill(&mut self) -> Option<FrameDesc> {
+    pub(super) fn give_to_fill(&mut self) -> Option<FrameDesc> {
         let chunk = self.free.pop()?;
         self.slots[chunk as usize].owner = Owner::Fill;
         self.filled += 1;
         Some(self.descs[chunk as usize])
     }
 
-    /// The frame that a descriptor of the rx ring tells of; `None` if it tells nonsense, which only a broken driver does.
-    pub(super) fn from_rx(&mut self, desc: &FrameDesc) -> Option<Frame> {
+    /// The frame that a descriptor of the rx ring tells of; `None` if it tells nonsense, as only a broken driver does.
+    pub(super) fn take_received(&mut self, desc: &FrameDesc) -> Option<Frame> {
         let (chunk, offset) = (desc.addr() / CHUNK, desc.addr() % CHUNK);
         let len = desc.lengths().data();
         if self.slots.get(chunk)?.owner != Owner::Fill {
@@ -185,7 +185,7 @@ impl Pool {
     ///
     /// # Panics
     /// If the frame is not of this pool, empty (the kernel would never complete it), or a chain (the MTU allows none).
-    pub(super) fn to_tx(&mut self, mut frame: Frame) -> FrameDesc {
+    pub(super) fn give_to_tx(&mut self, mut frame: Frame) -> FrameDesc {
         let len = frame.len();
         assert!(len > 0 && frame.more().is_none(), "{frame:?}: only whole frames of one chunk can be sent");
         let start = frame.bytes().as_ptr().addr();
@@ -203,13 +203,13 @@ impl Pool {
         let umem = self.umem.as_ref().expect("only dropping takes the UMEM");
         let desc = &mut self.descs[chunk];
         // SAFETY: the descriptor is of this UMEM, and its chunk has no other reference: its token has just ended, and
-        // the kernel has not got it yet. (The slice that this makes is not used; the cursor is the way to set a length.)
+        // the kernel has not got it yet. (The slice that this makes stays unused: the cursor is how to set a length.)
         unsafe { umem.data_mut(desc) }.cursor().set_pos(len);
         *desc
     }
 
     /// The frame that a completion tells of; `None` if it tells nonsense, which only a broken driver does.
-    pub(super) fn from_tx(&mut self, desc: &FrameDesc) -> Option<Frame> {
+    pub(super) fn take_completed(&mut self, desc: &FrameDesc) -> Option<Frame> {
         let chunk = desc.addr() / CHUNK;
         let Slot { owner: Owner::Tx, len } = *self.slots.get(chunk)? else { return None };
         self.sending -= 1;
@@ -248,9 +248,9 @@ impl Pool {
         self.slots[chunk as usize].owner = Owner::Token;
         let start = std::ptr::with_exposed_provenance_mut(self.address(chunk as usize));
         // SAFETY: the range lies within the mapping (chunk < frames: it comes from the free list or was looked up in
-        // `slots`); it is initialised (anonymous memory); and it is disjoint from every other token's: a chunk is minted
-        // only when its owner was not `Token`, and its owner is `Token` until the token itself comes back (`own` checks
-        // that). The kernel touches it only while its owner is `Fill` or `Tx`. The mapping is unmapped only when no
+        // `slots`); it is initialised (anonymous memory); and it is disjoint from every other token's: a chunk is
+        // minted only when its owner was not `Token`, and its owner is `Token` until the token itself comes back
+        // (`own` checks that). The kernel touches it only while its owner is `Fill` or `Tx`. The mapping is unmapped only when no
         // chunk is owned by a token (see `drop`), so `'static` holds.
         let bytes: &'static mut [u8] = unsafe { std::slice::from_raw_parts_mut(start, ROOM) };
         Frame::in_region(FrameId(chunk), bytes)
@@ -267,7 +267,8 @@ impl Drop for Pool {
         // descriptor frees the queue, which deleting the UMEM would otherwise have done.
         std::mem::forget(self.umem.take());
         LEAKED_POOLS.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!("{tokens} frames are still held: their pool of {} frames stays mapped", self.slots.len());
+        let frames = self.slots.len();
+        tracing::debug!("{tokens} of {frames} frames are still held: their pool stays mapped");
         if let Some(socket) = self.socket {
             // SAFETY: the descriptor is the UMEM's, which has just been forgotten, so nobody else closes it; the rings
             // that use it are dropped before the pool (field order of `XdpLink`).

@@ -1,0 +1,86 @@
+//! Two hosts of a test's own: network namespaces that `tools/netlab` makes and deletes, entered by threads.
+
+#![allow(dead_code, reason = "each test binary, and the benchmarks, use a part of it")]
+
+use std::fs::File;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sched::{CloneFlags, setns};
+
+/// Two namespaces, `a` and `b`, joined by a veth pair whose ends are both called `eth1`; gone when dropped.
+pub struct Lab {
+    name: String,
+}
+
+impl Lab {
+    /// A pair with the given options of `tools/netlab up`, for example `["--mtu", "3400"]`.
+    pub fn up(options: &[&str]) -> Lab {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}n{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let lab = Lab { name };
+        lab.netlab("up", options).unwrap_or_else(|error| panic!("{error}"));
+        lab
+    }
+
+    /// Runs `work` on a thread of its own inside a host.
+    pub fn inside<T: Send>(&self, host: &str, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = self.namespace(host);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).expect("entering the namespace needs root");
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// The namespace of a host, for a thread that enters it by itself.
+    pub fn namespace(&self, host: &str) -> File {
+        let path = format!("/run/netns/fw-{}-{host}", self.name);
+        File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Runs a command inside a host; panics if it fails.
+    pub fn run(&self, host: &str, command: &[&str]) -> String {
+        let output = self.try_run(host, command);
+        assert!(output.status.success(), "{command:?} in {host}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command inside a host.
+    pub fn try_run(&self, host: &str, command: &[&str]) -> Output {
+        let namespace = format!("fw-{}-{host}", self.name);
+        Command::new("ip").args(["netns", "exec", &namespace]).args(command).output().expect("ip runs")
+    }
+
+    fn netlab(&self, verb: &str, options: &[&str]) -> Result<(), String> {
+        // Beside the tests, or beside the member that borrows this file.
+        let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("/bench");
+        let mut command = Command::new(format!("{root}/tools/netlab"));
+        let output = command.args([verb, "--name", &self.name]).args(options).output();
+        let output = output.map_err(|error| format!("tools/netlab: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("tools/netlab {verb}: {said}")) }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Err(error) = self.netlab("down", &[]) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// Whether the tests that need root can run. Without root they fail, unless `FARWIRE_UNPRIVILEGED=1` says that their
+/// absence is known: a test that is skipped in silence is taken for one that passed.
+pub fn privileged() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    let allowed = std::env::var_os("FARWIRE_UNPRIVILEGED").is_some_and(|value| value == "1");
+    assert!(allowed, "this test needs root; FARWIRE_UNPRIVILEGED=1 says that it may be left out");
+    eprintln!("NOT RUN for lack of root (FARWIRE_UNPRIVILEGED=1)");
+    false
+}
