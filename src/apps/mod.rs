@@ -1,1 +1,3 @@
-//! apps
+//! The applications behind the commands, on the public API.
+
+pub mod transfer;
