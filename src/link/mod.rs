@@ -8,6 +8,7 @@
 mod boxed;
 pub mod frame;
 pub mod memory;
+pub mod packet;
 pub mod pcap;
 
 use std::collections::VecDeque;
