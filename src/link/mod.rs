@@ -3,7 +3,7 @@
 //! Decides: how frames are lent, sent and given back. Does not: know our protocol, or decide when to sleep.
 //! Called by: `engine` (every verb), `worker` (`poll_fd`). Implemented by: `xdp`, and here by `memory`, `packet` and
 //! the `pcap` tee around any of them.
-//! Invariant: every frame of the pool is in exactly one place: the link (free, fill ring, tx ring) or the token's holder.
+//! Invariant: every frame of the pool is in exactly one place: the link (free, fill or tx ring) or its token's holder.
 
 mod boxed;
 pub mod frame;
@@ -45,14 +45,15 @@ pub trait Link: Send {
     /// Appends frames whose transmission has ended (sent, or dropped by the driver) to `done` and says how many.
     fn reap(&mut self, done: &mut Vec<Frame>) -> usize;
 
-    /// Makes the kernel send what `tx_burst` queued, if it needs telling. Called once per turn; cheap when nothing waits.
+    /// Makes the kernel send what `tx_burst` queued, if it needs telling. Called once per turn, and cheap when nothing
+    /// waits.
     ///
     /// # Errors
     /// When the interface can't be used any more; while it is merely down, frames wait and this is `Ok`.
     fn kick(&mut self) -> Result<(), LinkError>;
 
-    /// What to poll for readability before sleeping; `None` if the link can't be waited on (then it must be spun on). Ask
-    /// again before every sleep: asking may be what arms the wake-up.
+    /// What to poll for readability before sleeping; `None` if the link can't be waited on (then it must be spun on).
+    /// Ask again before every sleep: asking may be what arms the wake-up.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Counters since the link was opened, as `(name, value)`, every kind of drop among them.

@@ -40,7 +40,8 @@ pub enum OpenError {
     },
     /// The pool could not both send and receive.
     #[error(
-        "{interface}: a pool of {frames} frames with {rx_reserve} kept for receiving; keep at least 1, and fewer than all"
+        "{interface}: a pool of {frames} frames, {rx_reserve} of them kept for receiving; keep at least 1 and fewer \
+         than all"
     )]
     Pool {
         /// The interface's name.

@@ -246,7 +246,7 @@ fn what_cannot_be_opened_says_what_to_do() {
     let missing = told(&config("fwnone", 64));
     assert!(missing.starts_with("interface fwnone: there is none") && missing.contains("lo"), "{missing}");
     assert!(told(&config("lo", 64)).contains("lo is no Ethernet"));
-    assert!(told(&config("lo", 32)).contains("a pool of 32 frames with 32 kept"));
+    assert!(told(&config("lo", 32)).contains("a pool of 32 frames, 32 of them kept"));
 }
 
 #[test]
