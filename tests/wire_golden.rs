@@ -1,6 +1,7 @@
 //! The hex examples of `docs/WIRE.md`: each is parsed, shown and emitted again, byte for byte.
 
 use std::path::Path;
+use std::process::Command;
 
 use farwire::wire::header::{emit_data, emit_trailer, split_data};
 use farwire::wire::version::{emit_version, parse_version};
@@ -107,6 +108,65 @@ fn a_peer_of_another_version_is_understood() {
     packet[0] = 0x71;
     assert_eq!(Header::parse(&packet), Err(ParseError::Version(7)));
     assert_eq!(Header::peek(&packet).map(|(version, kind, _)| (version, kind)), Some((7, PacketType::Open as u8)));
+}
+
+#[test]
+fn wireshark_shows_the_examples_and_says_what_is_wrong_with_broken_ones() {
+    let examples = examples();
+    let good: Vec<Vec<u8>> = examples.iter().map(|example| example.bytes.clone()).collect();
+    let Some(shown) = tshark(&good) else {
+        return eprintln!("tshark is not installed: the dissector was not tested");
+    };
+    for (Example { title, bytes, .. }, shown) in examples.iter().zip(&shown) {
+        let header = Header::parse(&bytes[Ethernet::parse(bytes).unwrap().1..]).unwrap();
+        assert_eq!(*shown, format!("{}|{}|1|", header.kind as u8, header.number), "{title}");
+    }
+    let mut broken = Vec::new();
+    for bytes in &good {
+        let (_, at) = Ethernet::parse(bytes).unwrap();
+        let end = at + Header::parse(&bytes[at..]).unwrap().end() + 4;
+        broken.extend((at..end).map(|len| bytes[..len].to_vec()));
+        broken.extend((at..end).map(|at| {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0xFF;
+            bytes
+        }));
+    }
+    let shown = tshark(&broken).unwrap();
+    assert_eq!(shown.len(), broken.len());
+    for (bytes, shown) in broken.iter().zip(shown) {
+        let complaint = shown.rsplit('|').next().unwrap_or_default().to_owned();
+        let ours = ["malformed", "CRC32C is wrong", "another version"];
+        assert!(ours.iter().any(|text| complaint.contains(text)), "{shown:?} for {}", hex(bytes));
+    }
+}
+
+/// Type, number, checksum and complaints as the dissector has them, one line per frame; `None` without tshark.
+fn tshark(frames: &[Vec<u8>]) -> Option<Vec<String>> {
+    // a pcap file: magic, version 2.4, no time zone, snap length, Ethernet
+    let mut pcap: Vec<u8> = [0xA1B2_C3D4_u32, 0x0002_0004, 0, 0, 65_535, 1].map(u32::to_be_bytes).concat();
+    for frame in frames {
+        let len = frame.len() as u32;
+        pcap.extend([0, 0, len, len].map(u32::to_be_bytes).concat());
+        pcap.extend(frame);
+    }
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(trace.path(), pcap).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/dissector/farwire.lua");
+    let fields = ["farwire.type", "farwire.number", "farwire.crc.ok", "_ws.expert.message"];
+    let run = Command::new("tshark")
+        .arg("-r")
+        .arg(trace.path())
+        .args(["-X", &format!("lua_script:{}", script.display()), "-T", "fields", "-E", "separator=|"])
+        .args(fields.iter().flat_map(|field| ["-e", field]))
+        .output();
+    let run = match run {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        run => run.unwrap(),
+    };
+    let complaints = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && !complaints.contains("lua"), "tshark: {complaints}");
+    Some(String::from_utf8(run.stdout).unwrap().lines().map(str::to_owned).collect())
 }
 
 /// Parses a frame and writes it anew from the types alone. What Ethernet padded is kept.
