@@ -1,1 +1,4 @@
 //! proto
+
+pub mod received;
+pub mod recovery;

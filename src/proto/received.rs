@@ -1,0 +1,285 @@
+//! The receiver's side of ACKs: what has arrived, when to say so, and with which words.
+//!
+//! Decides: duplicate or new; when an ACK is due; which part of the bitmap it shows. Does not: choose the packet that
+//! carries it. Called by: the connection, once per packet received, and once per turn. Invariant: memory is bounded by
+//! [`MAX_SPAN`] bits, an ACK costs its words, and every number that an ACK covers for the first time is covered again
+//! by the next ones, so that lost ACKs cost nothing.
+
+use crate::base::Nanos;
+use crate::base::bitmap::SeqBitmap;
+use crate::base::time::MICROSECOND;
+use crate::proto::recovery::MAX_SPAN;
+use crate::wire::ack::MAX_ACK_WORDS;
+use crate::wire::{Ack, AckWords};
+
+/// Packets that make an ACK due: one NIC batch. A receiver on veth sees bursts of 1 to 4 frames; an ACK for each would
+/// take a third of the data sender's core, which is what limits the transfer. Lower: that. Higher: the sender gets its
+/// window back in pieces larger than its own bursts.
+const ACK_PACKETS: u32 = 64;
+/// Longest that an ACK is held back. 64 packets of 1500 bytes take 77 µs at 10 Gbit/s. Lower: more ACKs than one per
+/// 64 packets below that rate. Higher: slow start at LAN round trips waits for us.
+pub const ACK_DELAY_NS: Nanos = 100 * MICROSECOND;
+/// Nothing has arrived for this long: the peer has come to the end of what it may send, so answer. Two packets at
+/// 1 Gbit/s are 12 µs apart. Lower: an ACK for each packet at lower rates. Higher: added to each round trip of a
+/// window that is smaller than [`ACK_PACKETS`].
+const IDLE_NS: Nanos = 15 * MICROSECOND;
+/// A gap is told at once, but not more often than this. 5% loss at 1 Mpps are 50 gaps per ms. Lower: an ACK for each of
+/// them. Higher: losses on 50 µs links are repaired later.
+const GAP_SPACING_NS: Nanos = 20 * MICROSECOND;
+/// How many ACKs tell about a number: the first and 15 more, 1.6 ms of them. At 64 packets each that is a word or two
+/// (8 to 16 bytes) apiece. Lower: a burst of lost ACKs leaves a hole that only the sweep fills. Higher: longer ACKs.
+const REPEATS: usize = 16;
+/// Every so many ACKs an extra one sweeps over what is older than the repetition reaches and not yet settled.
+const SWEEP_EVERY: u32 = 16;
+/// First window in packets: a kilobyte. It doubles where the peer's numbers need it.
+const FIRST_WINDOW: u64 = 8192;
+
+/// What a packet number turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Not seen before.
+    New,
+    /// Seen before: to be dropped.
+    Duplicate,
+    /// So old that nobody remembers: to be dropped.
+    TooOld,
+    /// Further ahead than any honest peer may be: to be dropped.
+    TooFar,
+}
+
+/// What has been received of one direction of a connection.
+#[derive(Debug)]
+pub struct Received {
+    bitmap: SeqBitmap,
+    max_window: u64,
+    largest: Option<u64>,
+    largest_at_ns: Nanos,
+    /// Every number below has arrived or is no longer waited for.
+    floor: u64,
+    pending: Pending,
+    /// One past the highest number that an ACK has covered.
+    covered_end: u64,
+    /// Where each of the last ACKs began to tell news.
+    history: [u64; REPEATS],
+    acks: u64,
+    last_ack_ns: Nanos,
+    /// Next word of the sweep; `None` while no sweep is wanted.
+    sweep_word: u64,
+    sweep_wanted: bool,
+    words: Box<[u64; MAX_ACK_WORDS]>,
+}
+
+/// What has happened since the last ACK.
+#[derive(Clone, Copy, Default, Debug)]
+struct Pending {
+    /// Packets that ask for an acknowledgement.
+    eliciting: u32,
+    /// When the first and the last of them arrived.
+    first_ns: Nanos,
+    last_ns: Nanos,
+    /// Lowest number that has newly arrived.
+    lowest: Option<u64>,
+    /// A number that arrived so late that the next ACK's range would not reach it.
+    late: Option<u64>,
+    gap: bool,
+    urgent: bool,
+}
+
+impl Received {
+    /// Nothing received yet; remembers up to `max_window` numbers (at most [`MAX_SPAN`], rounded up to a power of two).
+    pub fn new(max_window: u64) -> Received {
+        let max_window = max_window.clamp(64, MAX_SPAN).next_power_of_two();
+        Received {
+            bitmap: SeqBitmap::new(FIRST_WINDOW.min(max_window) as usize),
+            max_window,
+            largest: None,
+            largest_at_ns: 0,
+            floor: 0,
+            pending: Pending::default(),
+            covered_end: 0,
+            history: [0; REPEATS],
+            acks: 0,
+            last_ack_ns: 0,
+            sweep_word: 0,
+            sweep_wanted: false,
+            words: Box::new([0; MAX_ACK_WORDS]),
+        }
+    }
+
+    /// The peer no longer waits for packets below `number`. To be told before the packet that carries it.
+    pub fn on_lowest(&mut self, number: u64) {
+        // More than a window ahead of everything is no honest peer's number.
+        if number > self.floor && number <= self.largest.unwrap_or(self.floor).saturating_add(self.max_window) {
+            self.floor = number;
+        }
+    }
+
+    /// A packet arrived. `eliciting`: it asks for an acknowledgement.
+    pub fn on_packet(&mut self, now: Nanos, number: u64, eliciting: bool) -> Seen {
+        if number < self.bitmap.start() {
+            return Seen::TooOld;
+        }
+        if number >= self.bitmap.end() && !self.make_room(number) {
+            return Seen::TooFar;
+        }
+        if self.bitmap.insert(number) != Some(true) {
+            return Seen::Duplicate;
+        }
+        let expected = self.largest.map_or(0, |largest| largest + 1);
+        if number >= expected {
+            self.largest = Some(number);
+            self.largest_at_ns = now;
+        }
+        self.note(now, number, expected, eliciting);
+        Seen::New
+    }
+
+    /// Acknowledge at the end of this burst: the packet was a probe or a stream's last.
+    pub fn on_urgent(&mut self) {
+        self.pending.urgent = true;
+    }
+
+    /// Whether an ACK should leave now, in a packet of its own if need be. To be asked after each receive burst.
+    pub fn is_due(&self, now: Nanos) -> bool {
+        self.poll_timeout().is_some_and(|due| due <= now)
+    }
+
+    /// Whether an ACK would tell anything that the peer asked for: worth a ride on a data packet that leaves anyway.
+    pub fn has_pending(&self) -> bool {
+        self.pending.eliciting > 0 || self.sweep_wanted
+    }
+
+    /// When an ACK becomes due; 0 for at once.
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        let pending = &self.pending;
+        if pending.eliciting == 0 {
+            return self.sweep_wanted.then_some(0);
+        }
+        if pending.eliciting >= ACK_PACKETS || pending.urgent || self.sweep_wanted {
+            return Some(0);
+        }
+        let due = (pending.first_ns + ACK_DELAY_NS).min(pending.last_ns + IDLE_NS);
+        Some(if pending.gap { due.min(self.last_ack_ns + GAP_SPACING_NS) } else { due })
+    }
+
+    /// The next ACK, with at most `max_words` words; to be asked again until `None`, as one may not hold all the news.
+    pub fn poll_ack(&mut self, now: Nanos, max_words: usize) -> Option<Ack<'_>> {
+        let max_words = max_words.min(MAX_ACK_WORDS) as u64;
+        let largest = self.largest?;
+        if max_words == 0 || !self.has_pending() {
+            return None;
+        }
+        self.raise_floor();
+        let (first, count) = match self.pending.late.take() {
+            Some(late) => (late / 64, 1),
+            None if self.pending.eliciting > 0 => self.news(now, largest, max_words),
+            None => self.sweep(largest, max_words)?,
+        };
+        for (slot, index) in self.words.iter_mut().zip(first..first + count) {
+            *slot = self.bitmap.word(index);
+        }
+        Some(Ack {
+            largest,
+            delay_ns: u32::try_from(now.saturating_sub(self.largest_at_ns)).unwrap_or(u32::MAX),
+            floor: self.floor.min(largest + 1),
+            first_word: first,
+            words: AckWords::Native(&self.words[..count as usize]),
+        })
+    }
+
+    /// The highest number received.
+    pub fn largest(&self) -> Option<u64> {
+        self.largest
+    }
+
+    /// Every number below has arrived or is no longer waited for.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Moves or doubles the window until it holds `number`. What lies below the floor is forgotten only when its room
+    /// is needed: until then a packet that comes very late is still known for new, and its arrival told.
+    fn make_room(&mut self, number: u64) -> bool {
+        loop {
+            let start = (number + 64).saturating_sub(self.bitmap.capacity());
+            if start <= self.floor {
+                self.bitmap.advance_to(start);
+                return true;
+            }
+            if self.bitmap.capacity() >= self.max_window {
+                return false;
+            }
+            self.bitmap.grow(self.bitmap.capacity() * 2);
+        }
+    }
+
+    fn note(&mut self, now: Nanos, number: u64, expected: u64, eliciting: bool) {
+        let pending = &mut self.pending;
+        let overtaken = expected.saturating_sub(number);
+        if overtaken > MAX_ACK_WORDS as u64 * 32 || (overtaken > 0 && number < self.floor) {
+            pending.late = Some(number);
+        } else {
+            pending.lowest = Some(pending.lowest.map_or(number, |lowest| lowest.min(number)));
+        }
+        if !eliciting {
+            return;
+        }
+        if pending.eliciting == 0 {
+            pending.first_ns = now;
+        }
+        pending.eliciting += 1;
+        pending.last_ns = now;
+        pending.gap |= number != expected;
+    }
+
+    /// The range of an ordinary ACK: all the news, and as much of the ACKs before as there is room for. Where the news
+    /// alone exceed the room, their oldest part, and the rest remains pending.
+    fn news(&mut self, now: Nanos, largest: u64, max_words: u64) -> (u64, u64) {
+        let lowest = self.pending.lowest.unwrap_or(self.covered_end).min(self.covered_end).max(self.bitmap.start());
+        let (first, last) = (lowest / 64, largest / 64);
+        if last - first >= max_words {
+            self.pending.lowest = None;
+            self.covered_end = (first + max_words) * 64;
+            return (first, max_words);
+        }
+        let oldest = self.history.iter().copied().min().unwrap_or(lowest).max(self.floor).min(lowest) / 64;
+        let first = oldest.max((last + 1).saturating_sub(max_words));
+        self.history[self.acks as usize % REPEATS] = lowest;
+        self.acks += 1;
+        self.covered_end = largest + 1;
+        self.last_ack_ns = now;
+        self.pending = Pending::default();
+        self.sweep_wanted = self.acks.is_multiple_of(u64::from(SWEEP_EVERY)) && self.floor / 64 < first;
+        (first, last - first + 1)
+    }
+
+    /// The next piece of what lies between the floor and the repetition's reach.
+    fn sweep(&mut self, largest: u64, max_words: u64) -> Option<(u64, u64)> {
+        self.sweep_wanted = false;
+        let begin = self.floor / 64;
+        let end = self.history.iter().copied().min().unwrap_or(0).min(largest) / 64;
+        if begin >= end {
+            return None;
+        }
+        let first = if (begin..end).contains(&self.sweep_word) { self.sweep_word } else { begin };
+        let count = max_words.min(end - first);
+        self.sweep_word = first + count;
+        Some((first, count))
+    }
+
+    /// Raises the floor over what has arrived without a gap: each word is passed once.
+    fn raise_floor(&mut self) {
+        loop {
+            let missing = !self.bitmap.word(self.floor / 64) >> (self.floor % 64);
+            if missing != 0 {
+                let run = u64::from(missing.trailing_zeros());
+                self.floor += run;
+                if run == 0 || !self.floor.is_multiple_of(64) {
+                    return;
+                }
+            } else {
+                self.floor = (self.floor / 64 + 1) * 64;
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Congestion control: how much may be in flight, and how fast it leaves.
+//!
+//! Decides: window and pacing rate, from acknowledgements and losses. Does not: detect losses, keep packets, read clocks.
+//! Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that a rate
+//! means what the link's label says.
+
+mod breaker;
+pub mod cubic;
+pub mod fixed;
+mod hystart;
+pub mod reno;
+
+use std::fmt;
+
+use super::rtt::Rtt;
+use crate::base::time::MICROSECOND;
+use crate::base::{Nanos, Rate};
+
+/// Packets in the first window. TCP's 10 are meant for the Internet's slowest line; here a link is at least 100 Mbit/s
+/// and nobody else's: one NIC batch. Lower: the first round trips of a short transfer on a long circuit are wasted.
+/// Higher: a burst beyond the 256-entry ring of a veth or a small switch port before anything is known.
+pub const INITIAL_WINDOW_PACKETS: u64 = 64;
+/// Packets below which no window falls: 2 as in RFC 9002, and 2 more, so that three arrivals behind a loss can show it.
+pub const MIN_WINDOW_PACKETS: u64 = 4;
+/// Round trips below this are not paced by the window-based controllers: a window arrives within a few turns of the
+/// worker, which is as fine as its timers are. Lower: pacing at 50 µs round trips throttles by timer error.
+/// Higher: whole windows leave at once on metro links.
+const UNPACED_RTT_NS: Nanos = 500 * MICROSECOND;
+
+/// What one acknowledgement said.
+#[derive(Clone, Copy, Debug)]
+pub struct AckSample<'a> {
+    /// Now.
+    pub now: Nanos,
+    /// Wire bytes that it acknowledged for the first time.
+    pub acked_bytes: u64,
+    /// The highest packet number among them.
+    pub largest_newly_acked: u64,
+    /// The number of the next packet to be sent: what is acknowledged from there on was sent from now on.
+    pub next_number: u64,
+    /// The estimator, this acknowledgement included.
+    pub rtt: &'a Rtt,
+    /// The sample that it gave.
+    pub rtt_sample_ns: Option<Nanos>,
+    /// The most wire bytes that were in flight during the current round trip and the one before.
+    pub peak_in_flight: u64,
+    /// Wire bytes sent, delivered and lost since the start.
+    pub totals: Totals,
+}
+
+impl AckSample<'_> {
+    /// Whether the window was what limited the sender: only then may it grow (RFC 9002 §7.8). Half of it counts, as
+    /// pacing and bursts keep the peak below the window.
+    pub fn window_was_used(&self, cwnd: u64) -> bool {
+        self.peak_in_flight * 2 >= cwnd
+    }
+}
+
+/// Wire bytes since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Sent, retransmissions included.
+    pub sent: u64,
+    /// Acknowledged, each packet once.
+    pub delivered: u64,
+    /// Taken for lost (and not found to have arrived after all).
+    pub lost: u64,
+}
+
+/// Packets were lost.
+#[derive(Clone, Copy, Debug)]
+pub struct LossSample {
+    /// Now.
+    pub now: Nanos,
+    /// Wire bytes lost.
+    pub lost_bytes: u64,
+    /// The highest packet number among them.
+    pub largest_lost: u64,
+    /// The number of the next packet to be sent.
+    pub next_number: u64,
+}
+
+/// A congestion controller.
+pub trait Controller: Send + fmt::Debug {
+    /// Packets were acknowledged.
+    fn on_ack(&mut self, ack: &AckSample<'_>);
+    /// Packets were lost; also called where the window does not answer to it.
+    fn on_loss(&mut self, loss: &LossSample);
+    /// All losses behind the last reduction were none: the packets had only been late.
+    fn on_spurious(&mut self);
+    /// Nothing got through for several timeouts.
+    fn on_persistent_congestion(&mut self);
+    /// How many wire bytes may be in flight.
+    fn cwnd_bytes(&self) -> u64;
+    /// Where slow start ends, if that has been found.
+    fn ssthresh_bytes(&self) -> Option<u64>;
+    /// Wire bits per second at which packets leave; `None` for as fast as the window lets.
+    fn pacing_bps(&self, rtt: &Rtt) -> Option<u64>;
+    /// What the people at this end should hear.
+    fn poll_notice(&mut self) -> Option<Notice> {
+        None
+    }
+    /// Short name: `fixed`, `cubic`, `reno`.
+    fn name(&self) -> &'static str;
+}
+
+/// Which controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Algorithm {
+    /// The link is ours at this rate.
+    Fixed(Rate),
+    /// RFC 9438.
+    Cubic,
+    /// RFC 5681 in RFC 9002's words.
+    Reno,
+}
+
+impl Algorithm {
+    /// A controller for packets that take up to `mtu_wire_bytes` on the wire, with `rtt` as far as it is known.
+    pub fn start(self, mtu_wire_bytes: u64, max_ack_delay_ns: Nanos, rtt: &Rtt) -> Box<dyn Controller> {
+        match self {
+            Algorithm::Fixed(rate) => Box::new(fixed::Fixed::new(rate, mtu_wire_bytes, max_ack_delay_ns, rtt)),
+            Algorithm::Cubic => Box::new(cubic::Cubic::new(mtu_wire_bytes)),
+            Algorithm::Reno => Box::new(reno::Reno::new(mtu_wire_bytes)),
+        }
+    }
+}
+
+/// A controller changed its mind about the link in a way that people should know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Notice {
+    /// The rate until now.
+    pub from: Rate,
+    /// The rate from now on.
+    pub to: Rate,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a rate changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// The rate was sent but did not arrive.
+    NotDelivered {
+        /// What arrived.
+        delivered: Rate,
+        /// Share of packets lost, in percent.
+        lost_percent: u32,
+    },
+    /// Going slower did not lessen the loss: it is the link's own.
+    LossIsNotOurs {
+        /// Share of packets lost, in percent.
+        lost_percent: u32,
+    },
+    /// The link carries the configured rate again.
+    Recovered,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Notice { from, to, why } = self;
+        match why {
+            Why::NotDelivered { delivered, lost_percent } => write!(
+                f,
+                "rate {from} was not delivered: {delivered} arrived, {lost_percent}% was lost; stepped down to {to}"
+            ),
+            Why::LossIsNotOurs { lost_percent } => write!(
+                f,
+                "going slower did not help: {lost_percent}% is lost at {from} as well, so the link itself loses it; \
+                 back to {to}"
+            ),
+            Why::Recovered => write!(f, "the link carries {to} again (was stepped down to {from})"),
+        }
+    }
+}
+
+/// Pacing of a window-based controller: faster than the window drains, so that pacing never is the limit.
+fn window_pacing(cwnd: u64, rtt: &Rtt, slow_start: bool) -> Option<u64> {
+    if rtt.samples() == 0 || rtt.smoothed_ns() < UNPACED_RTT_NS {
+        return None;
+    }
+    // Twice the window per round trip while it doubles, 1.25 times afterwards (RFC 9002 §7.7).
+    let quarters = if slow_start { 8 } else { 5 };
+    Some((u128::from(cwnd) * 8_000_000_000 * quarters / 4 / u128::from(rtt.smoothed_ns())) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Samples for the controllers' tests.
+
+    use super::*;
+    use crate::base::time::MILLISECOND;
+
+    /// An estimator with this round trip, for the life of the test program.
+    fn rtt_of(rtt_ns: Nanos) -> &'static Rtt {
+        let mut rtt = Rtt::new(rtt_ns);
+        rtt.on_sample(0, rtt_ns, 0);
+        Box::leak(Box::new(rtt))
+    }
+
+    pub(super) fn ack(acked_bytes: u64, largest: u64, next_number: u64, peak_in_flight: u64) -> AckSample<'static> {
+        let rtt = rtt_of(MILLISECOND);
+        AckSample {
+            now: 0,
+            acked_bytes,
+            largest_newly_acked: largest,
+            next_number,
+            rtt,
+            rtt_sample_ns: None,
+            peak_in_flight,
+            totals: Totals::default(),
+        }
+    }
+
+    pub(super) fn ack_at(now: Nanos, bytes: u64, largest: u64, next: u64, rtt_ns: Nanos) -> AckSample<'static> {
+        AckSample { now, rtt: rtt_of(rtt_ns), ..ack(bytes, largest, next, bytes.max(1 << 40)) }
+    }
+
+    pub(super) fn ack_with_rtt(bytes: u64, largest: u64, next: u64, rtt_ns: Nanos) -> AckSample<'static> {
+        AckSample { rtt_sample_ns: Some(rtt_ns), ..ack(bytes, largest, next, u64::MAX / 2) }
+    }
+
+    pub(super) fn loss(largest_lost: u64, next_number: u64) -> LossSample {
+        LossSample { now: 0, lost_bytes: 1538, largest_lost, next_number }
+    }
+}

@@ -1,0 +1,472 @@
+//! Recovery: which packets are in flight, which are lost, how many more may leave and when.
+//!
+//! Decides: acknowledged, lost, lost after all not, tail probe, window, pacing. Does not: choose what is sent or sent
+//! again, read clocks, see payload. Called by: the connection (`proto`), once per packet sent, ACK and timer.
+//! Invariant: a packet number that asks for an acknowledgement leaves exactly once, as acknowledged or as lost; its cost
+//! is O(1) over its life, whatever is in flight.
+
+pub mod congestion;
+mod loss;
+mod pacing;
+mod rtt;
+mod sent;
+#[cfg(test)]
+mod tests;
+
+pub use congestion::{Algorithm, Notice, Why};
+pub use loss::GRANULARITY_NS;
+pub use pacing::BURST_PACKETS;
+pub use rtt::Rtt;
+pub use sent::{MAX_SPAN, Sent, SentPacket, WIRE_OVERHEAD, wire_bytes};
+
+use std::fmt;
+
+use crate::base::Nanos;
+use crate::base::time::{MICROSECOND, MILLISECOND};
+use crate::wire::Ack;
+use congestion::{AckSample, Controller, LossSample, Totals};
+use loss::{LossDetector, Lost};
+use pacing::{Pace, Pacer};
+use sent::SentRing;
+
+/// What a connection tells its recovery at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryConfig {
+    /// How to use the link.
+    pub algorithm: Algorithm,
+    /// Longest frame with its Ethernet header, without FCS.
+    pub max_frame_len: u16,
+    /// How long the peer may hold back an ACK.
+    pub max_ack_delay_ns: Nanos,
+    /// Round trip until one was measured.
+    pub initial_rtt_ns: Nanos,
+    /// Most packets in flight; at most [`MAX_SPAN`] minus one word counts.
+    pub max_in_flight: u64,
+}
+
+impl RecoveryConfig {
+    /// For an untagged link of this MTU: the peer's ACK delay as [`received`](crate::proto::received) has it with as
+    /// much again for its turn, and 1 ms of round trip until it is measured (the open measures it before data flows).
+    pub fn new(algorithm: Algorithm, mtu: u16) -> RecoveryConfig {
+        RecoveryConfig {
+            algorithm,
+            max_frame_len: mtu.saturating_add(crate::wire::ETHERNET_LEN as u16),
+            max_ack_delay_ns: 200 * MICROSECOND,
+            initial_rtt_ns: MILLISECOND,
+            max_in_flight: MAX_SPAN,
+        }
+    }
+}
+
+/// What an ACK or a timer led to. The caller keeps one and clears it before each use.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Arrived.
+    pub acked: Vec<Sent>,
+    /// Taken for lost; their content is to be sent again under new numbers.
+    pub lost: Vec<Sent>,
+    /// Taken for lost earlier, but arrived. Their frame may meanwhile belong to something else: compare the offset.
+    pub spurious: Vec<Sent>,
+    /// Round trip that went into the estimate.
+    pub rtt_sample_ns: Option<Nanos>,
+    /// Send a packet that asks for an acknowledgement now, whatever [`Recovery::poll_send`] says.
+    pub probe: bool,
+    /// Nothing got through for several probe timeouts; the window is at its minimum (not with `fixed`).
+    pub persistent_congestion: bool,
+}
+
+impl Outcome {
+    /// Empties it, keeping its room.
+    pub fn clear(&mut self) {
+        self.acked.clear();
+        self.lost.clear();
+        self.spurious.clear();
+        self.rtt_sample_ns = None;
+        self.probe = false;
+        self.persistent_congestion = false;
+    }
+}
+
+/// An ACK that no honest receiver sends: the connection is to be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AckError {
+    /// It names packets that were never sent.
+    #[error("ACK of packet {number}, but the next to be sent is {next}")]
+    NeverSent {
+        /// The highest number that it names.
+        number: u64,
+        /// The next packet's number.
+        next: u64,
+    },
+    /// It names packets above its own highest one.
+    #[error("ACK with largest {largest} has bits beyond it")]
+    BeyondLargest {
+        /// Its highest number.
+        largest: u64,
+    },
+}
+
+/// Whether packets may leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendPermit {
+    /// Packets may leave until their wire bytes reach this many; the last one may exceed it.
+    Now {
+        /// Wire bytes, at most one burst.
+        bytes: u64,
+    },
+    /// Not before this time (pacing).
+    At(Nanos),
+    /// Not before something was acknowledged or lost.
+    Blocked,
+}
+
+/// Numbers for people and histograms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecoveryStats {
+    /// Window in wire bytes.
+    pub cwnd_bytes: u64,
+    /// End of slow start in wire bytes, if found.
+    pub ssthresh_bytes: Option<u64>,
+    /// Pacing rate in wire bits per second, where paced.
+    pub pacing_bps: Option<u64>,
+    /// Smoothed round trip.
+    pub srtt_ns: Nanos,
+    /// Its mean deviation.
+    pub rttvar_ns: Nanos,
+    /// Smallest round trip of the last seconds.
+    pub min_rtt_ns: Nanos,
+    /// Wire bytes in flight.
+    pub bytes_in_flight: u64,
+    /// Packets in flight.
+    pub packets_in_flight: u64,
+    /// Wire bytes sent in packets that ask for an acknowledgement.
+    pub sent_bytes: u64,
+    /// Wire bytes that arrived.
+    pub delivered_bytes: u64,
+    /// Packets taken for lost.
+    pub lost_packets: u64,
+    /// Of these, packets that arrived after all.
+    pub spurious_losses: u64,
+    /// Tail probes asked for.
+    pub tail_probes: u64,
+    /// Times that the window fell to its minimum.
+    pub persistent_congestions: u64,
+    /// Packets that must overtake one before it is lost.
+    pub packet_threshold: u64,
+    /// Bit words that ACKs made us look at: the cost of it all.
+    pub words_examined: u64,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Counts {
+    lost: u64,
+    spurious: u64,
+    probes: u64,
+    persistent: u64,
+}
+
+/// The sender's half of reliability, for one direction of one connection.
+pub struct Recovery {
+    ring: SentRing,
+    loss: LossDetector,
+    rtt: Rtt,
+    pacer: Pacer,
+    controller: Box<dyn Controller>,
+    max_ack_delay_ns: Nanos,
+    max_in_flight: u64,
+    totals: Totals,
+    /// The round trip ends when this number is acknowledged.
+    round_end: u64,
+    /// Most bytes in flight in this round trip and in the one before.
+    peak: [u64; 2],
+    counts: Counts,
+}
+
+impl Recovery {
+    /// Nothing sent yet.
+    pub fn new(config: &RecoveryConfig) -> Recovery {
+        let mtu_wire_bytes = wire_bytes(config.max_frame_len);
+        let rtt = Rtt::new(config.initial_rtt_ns);
+        let controller = config.algorithm.start(mtu_wire_bytes, config.max_ack_delay_ns, &rtt);
+        let mut recovery = Recovery {
+            ring: SentRing::new(),
+            loss: LossDetector::new(config.max_ack_delay_ns),
+            rtt,
+            pacer: Pacer::new(mtu_wire_bytes),
+            controller,
+            max_ack_delay_ns: config.max_ack_delay_ns,
+            max_in_flight: config.max_in_flight.clamp(1, MAX_SPAN - 64),
+            totals: Totals::default(),
+            round_end: 0,
+            peak: [0; 2],
+            counts: Counts::default(),
+        };
+        recovery.retune();
+        recovery
+    }
+
+    /// A round trip measured by other means (the open), as a first sample.
+    pub fn on_handshake_rtt(&mut self, now: Nanos, rtt_ns: Nanos) {
+        self.rtt.on_sample(now, rtt_ns, 0);
+        self.retune();
+    }
+
+    /// The number that the next [`on_sent`](Self::on_sent) takes.
+    pub fn next_number(&self) -> u64 {
+        self.ring.next()
+    }
+
+    /// A packet was sent. One that asks for no acknowledgement (ACK only) takes a number and is forgotten.
+    pub fn on_sent(&mut self, now: Nanos, mut packet: SentPacket, eliciting: bool) -> u64 {
+        let number = self.ring.next();
+        if !eliciting {
+            self.ring.skip();
+            return number;
+        }
+        packet.sent_ns = now;
+        self.ring.push(packet);
+        self.loss.on_sent(now);
+        self.pacer.on_sent(now, packet.wire_bytes());
+        self.totals.sent += packet.wire_bytes();
+        self.peak[0] = self.peak[0].max(self.ring.bytes());
+        number
+    }
+
+    /// An ACK arrived.
+    ///
+    /// # Errors
+    /// It acknowledges what was never sent; nothing was changed.
+    pub fn on_ack(&mut self, now: Nanos, ack: &Ack<'_>, out: &mut Outcome) -> Result<(), AckError> {
+        self.check(ack)?;
+        let largest_before = self.loss.largest_acked();
+        let largest = self.ring.get(ack.largest);
+        let newly = self.take(ack, out);
+        self.ring.settle();
+        if let Some(sent) = largest {
+            let delay_ns = Nanos::from(ack.delay_ns).min(self.max_ack_delay_ns);
+            let sample_ns = now.saturating_sub(sent.packet.sent_ns);
+            out.rtt_sample_ns = Some(self.rtt.on_sample(now, sample_ns, delay_ns));
+        }
+        let from = ack.first_word * 64;
+        let end = (from + ack.words.len() as u64 * 64).min(ack.largest + 1);
+        self.loss.on_told(now, ack.largest, ack.floor, from, end, &self.rtt);
+        self.take_late(out, largest_before);
+        self.find_lost(now, out);
+        if let Some(largest_newly_acked) = newly.largest {
+            self.loss.on_progress();
+            self.totals.delivered += newly.bytes;
+            self.tell_controller(now, newly.bytes, largest_newly_acked, out.rtt_sample_ns);
+        }
+        self.retune();
+        Ok(())
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come (calling too early does nothing).
+    pub fn on_timeout(&mut self, now: Nanos, out: &mut Outcome) {
+        if self.poll_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        if self.ring.has_overrun() || self.loss.timer_is_loss() {
+            self.find_lost(now, out);
+            self.retune();
+        } else {
+            self.loss.on_probe_timeout();
+            self.counts.probes += 1;
+            out.probe = true;
+        }
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Nanos> {
+        if self.ring.has_overrun() { Some(0) } else { self.loss.timer(&self.ring, &self.rtt) }
+    }
+
+    /// Whether packets that ask for an acknowledgement may leave, and how many.
+    pub fn poll_send(&self, now: Nanos) -> SendPermit {
+        let window = self.controller.cwnd_bytes();
+        let in_flight = self.ring.bytes();
+        let span = self.ring.next() - self.ring.lowest();
+        if in_flight >= window || self.ring.packets() >= self.max_in_flight || span >= MAX_SPAN - 64 {
+            return SendPermit::Blocked;
+        }
+        match self.pacer.poll(now) {
+            Pace::Now(bytes) => SendPermit::Now { bytes: bytes.min(window - in_flight) },
+            Pace::At(due) => SendPermit::At(due),
+        }
+    }
+
+    /// The lowest packet number that is still waited for.
+    pub fn lowest_in_flight(&self) -> u64 {
+        self.ring.lowest()
+    }
+
+    /// Wire bytes in flight.
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.ring.bytes()
+    }
+
+    /// Packets in flight.
+    pub fn packets_in_flight(&self) -> u64 {
+        self.ring.packets()
+    }
+
+    /// The round-trip estimate.
+    pub fn rtt(&self) -> &Rtt {
+        &self.rtt
+    }
+
+    /// The probe timeout, without backoff: what closing and draining count in.
+    pub fn probe_timeout_ns(&self) -> Nanos {
+        self.loss.probe_timeout(&self.rtt)
+    }
+
+    /// Tail probes sent since something was acknowledged.
+    pub fn probes_unanswered(&self) -> u32 {
+        self.loss.pto_count()
+    }
+
+    /// `fixed`, `cubic` or `reno`.
+    pub fn controller_name(&self) -> &'static str {
+        self.controller.name()
+    }
+
+    /// What the people at this end should hear: the circuit breaker changed the rate.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.controller.poll_notice()
+    }
+
+    /// All the numbers.
+    pub fn stats(&self) -> RecoveryStats {
+        RecoveryStats {
+            cwnd_bytes: self.controller.cwnd_bytes(),
+            ssthresh_bytes: self.controller.ssthresh_bytes(),
+            pacing_bps: self.pacer.rate_bps(),
+            srtt_ns: self.rtt.smoothed_ns(),
+            rttvar_ns: self.rtt.variance_ns(),
+            min_rtt_ns: self.rtt.min_ns(),
+            bytes_in_flight: self.ring.bytes(),
+            packets_in_flight: self.ring.packets(),
+            sent_bytes: self.totals.sent,
+            delivered_bytes: self.totals.delivered,
+            lost_packets: self.counts.lost,
+            spurious_losses: self.counts.spurious,
+            tail_probes: self.counts.probes,
+            persistent_congestions: self.counts.persistent,
+            packet_threshold: self.loss.packet_threshold(),
+            words_examined: self.ring.examined(),
+        }
+    }
+}
+
+/// What an ACK acknowledged for the first time.
+#[derive(Clone, Copy, Default)]
+struct Newly {
+    bytes: u64,
+    largest: Option<u64>,
+}
+
+impl Recovery {
+    fn check(&self, ack: &Ack<'_>) -> Result<(), AckError> {
+        let next = self.ring.next();
+        let words = ack.words.len() as u64;
+        if ack.largest >= next || ack.floor > next || ack.first_word > ack.largest / 64 {
+            let number = ack.largest.max(ack.floor.saturating_sub(1)).max(ack.first_word.saturating_mul(64));
+            return Err(AckError::NeverSent { number, next });
+        }
+        let last = ack.largest / 64 - ack.first_word;
+        let beyond = !0_u64 << (ack.largest % 64) << 1;
+        if ack.words.get(last as usize) & beyond != 0
+            || (last + 1..words).any(|index| ack.words.get(index as usize) != 0)
+        {
+            return Err(AckError::BeyondLargest { largest: ack.largest });
+        }
+        Ok(())
+    }
+
+    /// Takes out of the ring what the ACK names. The floor speaks of what we wait for, not of what we gave up:
+    /// only a bit says that a packet held for lost has arrived.
+    fn take(&mut self, ack: &Ack<'_>, out: &mut Outcome) -> Newly {
+        let begin = out.acked.len();
+        let mut newly = Newly::default();
+        let Outcome { acked, spurious, .. } = out;
+        if ack.floor > self.ring.lowest() {
+            for index in self.ring.lowest() / 64..=(ack.floor - 1) / 64 {
+                let below = if index == ack.floor / 64 { (1 << (ack.floor % 64)) - 1 } else { !0 };
+                newly.bytes += self.ring.acknowledge(index, below & self.ring.outstanding(index), acked, spurious);
+            }
+        }
+        let below_floor = acked[begin..].last().map(|sent| sent.number);
+        for index in 0..ack.words.len() {
+            let bits = ack.words.get(index);
+            newly.bytes += self.ring.acknowledge(ack.first_word + index as u64, bits, acked, spurious);
+        }
+        newly.bytes += self.ring.acknowledge(ack.largest / 64, 1 << (ack.largest % 64), acked, spurious);
+        newly.largest = below_floor.max(acked[begin..].last().map(|sent| sent.number));
+        newly
+    }
+
+    /// Packets held for lost have arrived: the loss is taken back, and when all of them were false, its answer too.
+    fn take_late(&mut self, out: &Outcome, largest_before: Option<u64>) {
+        for sent in &out.spurious {
+            self.counts.spurious += 1;
+            let bytes = sent.packet.wire_bytes();
+            self.totals.lost = self.totals.lost.saturating_sub(bytes);
+            self.totals.delivered += bytes;
+            if self.loss.on_spurious(sent, largest_before) {
+                self.controller.on_spurious();
+            }
+        }
+    }
+
+    fn find_lost(&mut self, now: Nanos, out: &mut Outcome) {
+        if self.ring.has_overrun() {
+            let lost = self.loss.count_overrun(&mut self.ring, &self.rtt, &mut out.lost);
+            self.answer(now, lost, out);
+        }
+        let lost = self.loss.detect(now, &mut self.ring, &self.rtt, &mut out.lost);
+        self.answer(now, lost, out);
+    }
+
+    fn answer(&mut self, now: Nanos, lost: Lost, out: &mut Outcome) {
+        self.counts.lost += lost.packets;
+        self.totals.lost += lost.bytes;
+        if lost.congestion_bytes == 0 {
+            return;
+        }
+        let (lost_bytes, next_number) = (lost.congestion_bytes, self.ring.next());
+        self.controller.on_loss(&LossSample { now, lost_bytes, largest_lost: lost.largest, next_number });
+        if lost.persistent {
+            self.counts.persistent += 1;
+            self.controller.on_persistent_congestion();
+            out.persistent_congestion = true;
+        }
+    }
+
+    fn tell_controller(&mut self, now: Nanos, acked_bytes: u64, largest_newly_acked: u64, sample: Option<Nanos>) {
+        let next_number = self.ring.next();
+        self.controller.on_ack(&AckSample {
+            now,
+            acked_bytes,
+            largest_newly_acked,
+            next_number,
+            rtt: &self.rtt,
+            rtt_sample_ns: sample,
+            peak_in_flight: self.peak[0].max(self.peak[1]),
+            totals: self.totals,
+        });
+        if largest_newly_acked >= self.round_end {
+            self.round_end = next_number;
+            self.peak = [self.ring.bytes(), self.peak[0]];
+        }
+    }
+
+    fn retune(&mut self) {
+        self.pacer.set_rate(self.controller.pacing_bps(&self.rtt));
+    }
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovery").field("stats", &self.stats()).field("controller", &self.controller).finish()
+    }
+}

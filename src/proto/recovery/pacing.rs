@@ -1,0 +1,157 @@
+//! Pacing: when the next burst may leave, to the nanosecond of the turn.
+//!
+//! A schedule, not a bucket: `next_ns` is when the wire would be free if the rate were the wire's. A burst that the
+//! worker could send only late is made good for, up to [`CREDIT_NS`].
+
+use crate::base::Nanos;
+use crate::base::time::MICROSECOND;
+
+/// Most packets in one permit: the NIC batch of a turn. More would keep a turn from its other work and overrun a
+/// 256-entry peer ring (veth); fewer would pay the kick for less.
+pub const BURST_PACKETS: u64 = 64;
+/// How much of the rate one permit may carry ahead of the schedule. 40 µs at 10 Gbit/s are 33 frames: enough to pay for
+/// a kick, and no more than a shallow switch buffer holds. Lower: bursts of one or two frames at 10 Gbit/s, a kick each.
+/// Higher: microbursts, which drop first at a slower hop.
+const QUANTUM_NS: Nanos = 40 * MICROSECOND;
+/// How far behind its schedule a sender may be and still make good. A turn of a loaded worker takes 20–100 µs and a
+/// timed `poll` wakes 50 µs late. Lower: the rate is missed by what such turns cost. Higher: after a preemption the
+/// path sees that much at line speed.
+const CREDIT_NS: Nanos = 250 * MICROSECOND;
+
+/// The pacer of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Pacer {
+    mtu_wire_bytes: u64,
+    /// 0 means not paced.
+    rate_bps: u64,
+    /// Nanoseconds per byte, times 2^32, so that a packet costs a multiplication and no division.
+    ns_per_byte_q32: u64,
+    next_ns: Nanos,
+    fraction_q32: u64,
+}
+
+/// What the pacer says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// This many wire bytes may leave now.
+    Now(u64),
+    /// Nothing before this time.
+    At(Nanos),
+}
+
+impl Pacer {
+    /// Not paced yet; a full-sized packet takes `mtu_wire_bytes` on the wire.
+    pub fn new(mtu_wire_bytes: u64) -> Pacer {
+        Pacer { mtu_wire_bytes, rate_bps: 0, ns_per_byte_q32: 0, next_ns: 0, fraction_q32: 0 }
+    }
+
+    /// Sets the rate in wire bits per second; `None` for no pacing.
+    pub fn set_rate(&mut self, rate_bps: Option<u64>) {
+        // 1 kbit/s at least: slower is never meant, and keeps the fixed-point factor in range.
+        let rate_bps = rate_bps.map_or(0, |rate| rate.max(1_000));
+        if rate_bps != self.rate_bps {
+            self.rate_bps = rate_bps;
+            self.ns_per_byte_q32 = match rate_bps {
+                0 => 0,
+                rate => ((8_000_000_000_u128 << 32) / u128::from(rate)) as u64,
+            };
+        }
+    }
+
+    /// The rate in force, in wire bits per second.
+    pub fn rate_bps(&self) -> Option<u64> {
+        (self.rate_bps > 0).then_some(self.rate_bps)
+    }
+
+    /// How much may leave now.
+    pub fn poll(&self, now: Nanos) -> Pace {
+        let burst = BURST_PACKETS * self.mtu_wire_bytes;
+        if self.rate_bps == 0 {
+            return Pace::Now(burst);
+        }
+        if self.next_ns > now {
+            return Pace::At(self.next_ns);
+        }
+        let behind = (now - self.next_ns).min(CREDIT_NS);
+        Pace::Now(self.bytes_in(behind + QUANTUM_NS).clamp(self.mtu_wire_bytes, burst))
+    }
+
+    /// A packet of `wire_bytes` has left.
+    pub fn on_sent(&mut self, now: Nanos, wire_bytes: u64) {
+        if self.rate_bps == 0 {
+            return;
+        }
+        let earliest = now.saturating_sub(CREDIT_NS);
+        if self.next_ns < earliest {
+            self.next_ns = earliest;
+            self.fraction_q32 = 0;
+        }
+        let cost = u128::from(wire_bytes) * u128::from(self.ns_per_byte_q32) + u128::from(self.fraction_q32);
+        self.next_ns += (cost >> 32) as u64;
+        self.fraction_q32 = cost as u64 & 0xFFFF_FFFF;
+    }
+
+    fn bytes_in(&self, span: Nanos) -> u64 {
+        (u128::from(self.rate_bps) * u128::from(span) / 8_000_000_000) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::SECOND;
+
+    /// Sends as much as the pacer lets go for `span`, looking every `turn`; the bytes sent.
+    fn run(pacer: &mut Pacer, span: Nanos, turn: Nanos, packet: u64) -> u64 {
+        let mut sent = 0;
+        let mut now = SECOND;
+        while now < SECOND + span {
+            if let Pace::Now(bytes) = pacer.poll(now) {
+                assert!(bytes <= BURST_PACKETS * 1538);
+                let mut left = bytes as i64;
+                while left > 0 {
+                    pacer.on_sent(now, packet);
+                    left -= packet as i64;
+                    sent += packet;
+                }
+            }
+            now += turn;
+        }
+        sent
+    }
+
+    #[test]
+    fn the_rate_is_exact_whatever_the_turn() {
+        for rate in [1_000_000_u64, 100_000_000, 940_000_000, 10_000_000_000, 25_000_000_000] {
+            for turn in [1_000, 7_321, 30_000] {
+                for packet in [84, 1538] {
+                    let mut pacer = Pacer::new(1538);
+                    pacer.set_rate(Some(rate));
+                    let sent = run(&mut pacer, SECOND / 10, turn, packet) as f64;
+                    let due = rate as f64 / 80.0;
+                    let slack = rate as f64 / 8e9 * (CREDIT_NS + QUANTUM_NS) as f64 + 2.0 * 1538.0;
+                    assert!((sent - due).abs() <= slack + due * 1e-6, "{rate} {turn} {packet}: {sent} for {due}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_silence_no_more_than_the_credit_is_made_good() {
+        let mut pacer = Pacer::new(1538);
+        pacer.set_rate(Some(1_000_000_000));
+        pacer.on_sent(SECOND, 1538);
+        let sent = run(&mut pacer, 1, 1, 1538) + run(&mut pacer, 1, 1, 1538);
+        assert!(sent <= 125 * 290 + 2 * 1538, "{sent}");
+        assert!(matches!(pacer.poll(SECOND), Pace::At(_)));
+    }
+
+    #[test]
+    fn without_a_rate_nothing_waits() {
+        let mut pacer = Pacer::new(1538);
+        for _ in 0..1000 {
+            pacer.on_sent(5, 1538);
+        }
+        assert_eq!(pacer.poll(5), Pace::Now(64 * 1538));
+    }
+}
