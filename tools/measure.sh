@@ -41,7 +41,7 @@ stop_server() {
         kill -0 "$SERVER" 2>/dev/null || break
         sleep 0.1
     done
-    kill -KILL "$SERVER" 2>/dev/null && warn "    process $SERVER had to be killed: it took no notice of SIGTERM for 5 s"
+    kill -KILL "$SERVER" 2>/dev/null && warn "    process $SERVER had to be killed: SIGTERM did not end it within 5 s"
     wait "$SERVER" 2>/dev/null || true
     SERVER=''
 }

@@ -38,8 +38,10 @@ pub fn line_length(source: &Source) -> Vec<String> {
 }
 
 pub fn opening(source: &Source) -> Vec<String> {
-    let says = source.text.starts_with("//! ");
-    (!says).then(|| source.line(1, "open the file with a `//!` sentence that says what it is")).into_iter().collect()
+    if source.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![source.line(1, "open the file with a `//!` sentence that says what it is")]
 }
 
 pub fn room_doc(source: &Source) -> Vec<String> {

@@ -77,10 +77,11 @@ fn char_end(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(at + 1 + width) == Some(&b'\'')).then_some(at + width + 2)
 }
 
-/// `br"…"` and `cr"…"` are raw strings too, and their first letter is no identifier of its own.
+/// Whether an identifier ends right before `at`. The first letter of `br"…"` and `cr"…"` is none: raw strings, too.
 fn ident_before(bytes: &[u8], at: usize) -> bool {
-    let before = |n: usize| at.checked_sub(n).is_some_and(|at| is_ident(bytes[at]));
-    before(1) && !(matches!(bytes[at - 1], b'b' | b'c') && !before(2))
+    let letters = bytes[..at].iter().rev().take_while(|byte| is_ident(**byte)).count();
+    let prefix = letters == 1 && matches!(bytes[at - 1], b'b' | b'c');
+    letters > 0 && !prefix
 }
 
 pub fn is_ident(byte: u8) -> bool {
