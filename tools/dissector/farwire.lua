@@ -110,7 +110,9 @@ end
 local Reader = {}
 Reader.__index = Reader
 
-local function reader(range) return setmetatable({ range = range, at = 0, len = range and range:len() or 0 }, Reader) end
+local function reader(range)
+    return setmetatable({ range = range, at = 0, len = range and range:len() or 0 }, Reader)
+end
 
 local function malformed(why) error({ why = why }, 0) end
 
@@ -240,7 +242,8 @@ content.DATA = function(tree, body, info, header)
     local len = body:rest() - behind
     local payload = body:add(tree, f.payload, len)
     tree:add(f.payload_len, payload or body.range(0, 0), len):set_generated()
-    info:append((" stream %d offset %s payload %d%s"):format(stream, tostring(offset), len, header.fin and " fin" or ""))
+    local fin = header.fin and " fin" or ""
+    info:append((" stream %d offset %s payload %d%s"):format(stream, tostring(offset), len, fin))
     if header.trailer then
         local count = behind - 2
         if count > 0 then items(tree, reader(body:take(count)), info) end
