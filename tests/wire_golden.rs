@@ -7,7 +7,7 @@ use farwire::wire::header::{emit_data, emit_trailer, split_data};
 use farwire::wire::version::{emit_version, parse_version};
 use farwire::wire::{
     Accept, Announce, Confirm, CookieReply, ETHERTYPE, Ethernet, Header, Item, Items, Open, PacketType, ParseError,
-    Ping, Query, crc, pretty,
+    Ping, Query, Reset, crc, pretty,
 };
 use proptest::prelude::*;
 
@@ -210,7 +210,8 @@ fn emit_body(header: &Header, body: &[u8], fresh: &mut [u8]) -> Result<usize, Pa
             len
         }
         PacketType::Reset => {
-            out[..body.len()].copy_from_slice(body); // ignored in this version
+            let len = Reset::parse(body)?.emit(out);
+            out[len..body.len()].copy_from_slice(&body[len..]); // ignored in this version
             body.len()
         }
         PacketType::Query => Query::parse(body)?.emit(out).unwrap(),

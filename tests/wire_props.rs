@@ -9,7 +9,7 @@ use farwire::wire::open::{ACCEPT_LEN, COOKIE_LEN, OPEN_LEN};
 use farwire::wire::version::{MAX_VERSIONS, emit_version, parse_version};
 use farwire::wire::{
     Accept, Ack, AckWords, Announce, Confirm, CookieReply, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item, Items, Open,
-    PacketType, Params, Ping, Query, StreamHeader, VERSION, Vlan, crc, pretty,
+    PacketType, Params, Ping, Query, Reset, StreamHeader, VERSION, Vlan, crc, pretty,
 };
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ fn item() -> impl Strategy<Value = Owned> {
         (stream, any::<u32>(), number(), 0..8).prop_map(|(stream, code, number, which)| Owned::Other(match which {
             0 => Item::ConnCredit { segments: number },
             1 => Item::StreamCredit { stream, limit: number },
-            2 => Item::StreamReset { stream, code, final_offset: number },
+            2 => Item::StreamReset { stream, code, segments: number },
             3 => Item::StreamStop { stream, code },
             4 => Item::StreamsLimit { streams: number },
             5 => Item::Lowest { number },
@@ -162,6 +162,10 @@ proptest! {
         prop_assert_eq!(Ping::parse(&out[..len]), Ok(Ping { id, hold_ns }));
         let len = emit_version(&mut out, &list);
         prop_assert_eq!(parse_version(&out[..len]), Ok(&list[..]));
+        for reset in [Reset::UnknownConnection, Reset::NotListening, Reset::Full] {
+            let len = reset.emit(&mut out);
+            prop_assert_eq!(Reset::parse(&out[..len]), Ok(reset));
+        }
     }
 
     #[test]
@@ -254,6 +258,7 @@ fn parse_as_everything(bytes: &[u8], trailer: bool) {
     _ = (Open::parse(bytes).is_ok(), Open::peek(bytes), Accept::parse(bytes).is_ok());
     _ = (CookieReply::parse(bytes).is_ok(), Confirm::parse(bytes).is_ok(), Ping::parse(bytes).is_ok());
     _ = (Query::parse(bytes).is_ok(), Announce::parse(bytes).is_ok(), parse_version(bytes).is_ok());
+    _ = Reset::parse(bytes);
     if let Ok((_, payload, items)) = split_data(bytes, trailer) {
         assert!(payload.start <= payload.end && payload.end + items.len() <= bytes.len());
     }

@@ -31,8 +31,8 @@ pub enum Item<'a> {
         stream: StreamId,
         /// Why, in the application's words.
         code: u32,
-        /// Bytes that were sent in all.
-        final_offset: u64,
+        /// Segments sent for the first time in all: the receiver learns how much credit will never be used.
+        segments: u64,
     },
     /// The receiver wants no more of this stream.
     StreamStop {
@@ -104,8 +104,8 @@ impl<'a> Item<'a> {
             Item::Ack(ack) => ack.emit(writer.u8(ACK)),
             Item::ConnCredit { segments } => _ = writer.u8(CONN_CREDIT).u64(segments),
             Item::StreamCredit { stream, limit } => _ = writer.u8(STREAM_CREDIT).u32(stream.0).u64(limit),
-            Item::StreamReset { stream, code, final_offset } => {
-                writer.u8(STREAM_RESET).u32(stream.0).u32(code).u64(final_offset);
+            Item::StreamReset { stream, code, segments } => {
+                writer.u8(STREAM_RESET).u32(stream.0).u32(code).u64(segments);
             }
             Item::StreamStop { stream, code } => _ = writer.u8(STREAM_STOP).u32(stream.0).u32(code),
             Item::StreamsLimit { streams } => _ = writer.u8(STREAMS_LIMIT).u64(streams),
@@ -126,7 +126,7 @@ impl<'a> Item<'a> {
             CONN_CREDIT => Item::ConnCredit { segments: reader.u64()? },
             STREAM_CREDIT => Item::StreamCredit { stream: StreamId(reader.u32()?), limit: reader.u64()? },
             STREAM_RESET => {
-                Item::StreamReset { stream: StreamId(reader.u32()?), code: reader.u32()?, final_offset: reader.u64()? }
+                Item::StreamReset { stream: StreamId(reader.u32()?), code: reader.u32()?, segments: reader.u64()? }
             }
             STREAM_STOP => Item::StreamStop { stream: StreamId(reader.u32()?), code: reader.u32()? },
             STREAMS_LIMIT => Item::StreamsLimit { streams: reader.u64()? },

@@ -15,6 +15,7 @@ pub mod item;
 pub mod open;
 pub mod ping;
 pub mod pretty;
+pub mod reset;
 pub mod version;
 
 pub use ack::{Ack, AckWords};
@@ -25,6 +26,7 @@ pub use header::{Header, PacketType, StreamHeader};
 pub use item::{Item, Items};
 pub use open::{Accept, Confirm, CookieReply, Open, Params};
 pub use ping::Ping;
+pub use reset::Reset;
 
 /// The protocol version that we speak: the upper four bits of a packet's first byte.
 pub const VERSION: u8 = 1;

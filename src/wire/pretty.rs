@@ -7,6 +7,7 @@ use super::header::{Header, PacketType, split_data};
 use super::item::{Item, Items};
 use super::open::{Accept, Confirm, CookieReply, Open, Params};
 use super::ping::{PING_LEN, Ping};
+use super::reset::Reset;
 use super::{Ack, Ethernet, HEADER_LEN, ParseError, crc, version};
 
 /// An Ethernet frame as one line: addresses, tag, and our packet if its EtherType is `ethertype`.
@@ -69,7 +70,7 @@ fn content<'a>(header: &Header, body: &'a [u8]) -> Result<Content<'a>, ParseErro
         }
         PacketType::Control => Content::Control(body),
         PacketType::Ping | PacketType::Pong => Content::Ping(Ping::parse(body)?, body.len() - PING_LEN),
-        PacketType::Reset => Content::Reset(body.len()),
+        PacketType::Reset => Content::Reset(Reset::parse(body)?),
         PacketType::Query => Content::Query(Query::parse(body)?),
         PacketType::Announce => Content::Announce(Announce::parse(body)?),
         PacketType::Version => Content::Version(version::parse_version(body)?),
@@ -84,7 +85,7 @@ enum Content<'a> {
     Data(Header, &'a [u8]),
     Control(&'a [u8]),
     Ping(Ping, usize),
-    Reset(usize),
+    Reset(Reset),
     Query(Query<'a>),
     Announce(Announce<'a>),
     Version(&'a [u8]),
@@ -107,8 +108,9 @@ impl Display for Content<'_> {
             Content::Ping(ping, padding) => {
                 write!(f, " id {} hold {}ns padding {padding}", ping.id, ping.hold_ns)
             }
-            Content::Reset(0) => Ok(()),
-            Content::Reset(extra) => write!(f, " +{extra} bytes"),
+            Content::Reset(Reset::UnknownConnection) => f.write_str(" unknown connection"),
+            Content::Reset(Reset::NotListening) => f.write_str(" not listening"),
+            Content::Reset(Reset::Full) => f.write_str(" full"),
             Content::Query(query) => write!(f, " name {:?}", query.name),
             Content::Announce(Announce { nonce, name, service, mtu }) => {
                 write!(f, " nonce {nonce:#x} name {name:?} service {service:?} mtu {mtu}")
@@ -150,8 +152,8 @@ impl Display for Item<'_> {
             Item::Ack(ack) => ack.fmt(f),
             Item::ConnCredit { segments } => write!(f, "conn credit {segments}"),
             Item::StreamCredit { stream, limit } => write!(f, "stream {} credit {limit}", stream.0),
-            Item::StreamReset { stream, code, final_offset } => {
-                write!(f, "stream {} reset code {code} at {final_offset}", stream.0)
+            Item::StreamReset { stream, code, segments } => {
+                write!(f, "stream {} reset code {code} at {segments}", stream.0)
             }
             Item::StreamStop { stream, code } => write!(f, "stream {} stop code {code}", stream.0),
             Item::StreamsLimit { streams } => write!(f, "streams {streams}"),

@@ -14,6 +14,7 @@ local ITEMS = {
     [1] = "ACK", [2] = "CONN_CREDIT", [3] = "STREAM_CREDIT", [4] = "STREAM_RESET", [5] = "STREAM_STOP",
     [6] = "STREAMS_LIMIT", [7] = "LOWEST", [8] = "FINISH", [9] = "CLOSE", [10] = "PROBE",
 }
+local RESETS = { [0] = "unknown connection", [1] = "not listening", [2] = "full" }
 
 local farwire = Proto("farwire", "farwire transport")
 local f = {
@@ -57,7 +58,7 @@ local f = {
     limit = ProtoField.uint64("farwire.credit.limit", "Limit"),
     streams_limit = ProtoField.uint64("farwire.credit.streams", "Streams"),
     code = ProtoField.uint32("farwire.code", "Code"),
-    final = ProtoField.uint64("farwire.final_offset", "Final offset"),
+    stream_segments = ProtoField.uint64("farwire.stream.segments", "Segments sent"),
     reason_len = ProtoField.uint16("farwire.close.length", "Bytes of the reason"),
     reason = ProtoField.string("farwire.close.reason", "Reason", base.UNICODE),
     ping_id = ProtoField.uint64("farwire.ping.id", "Ping id"),
@@ -69,6 +70,7 @@ local f = {
     service_len = ProtoField.uint8("farwire.service.length", "Bytes of the service"),
     versions_len = ProtoField.uint8("farwire.versions.count", "Versions listed"),
     speaks = ProtoField.uint8("farwire.versions", "Speaks version"),
+    reset = ProtoField.uint8("farwire.reset.code", "Reset code", base.DEC, RESETS),
     extra = ProtoField.bytes("farwire.extra", "Ignored bytes"),
 }
 farwire.fields = f
@@ -171,7 +173,8 @@ end
 item[4] = function(tree, body)
     local stream = body:add(tree, f.stream, 4):uint()
     local code = body:add(tree, f.code, 4):uint()
-    return ("stream %d code %d at %s"):format(stream, code, tostring(body:add(tree, f.final, 8):uint64()))
+    local segments = body:add(tree, f.stream_segments, 8):uint64()
+    return ("stream %d code %d after %s segments"):format(stream, code, tostring(segments))
 end
 item[5] = function(tree, body)
     local stream = body:add(tree, f.stream, 4):uint()
@@ -257,7 +260,12 @@ content.PING = function(tree, body, info)
     body:add(tree, f.ping_padding, body:rest())
 end
 content.PONG = content.PING
-content.RESET = function(tree, body) body:add(tree, f.extra, body:rest()) end
+content.RESET = function(tree, body, info)
+    local code = body:add(tree, f.reset, 1):uint()
+    if not RESETS[code] then malformed("code of a reset") end
+    info:append(" " .. RESETS[code])
+    body:add(tree, f.extra, body:rest())
+end
 content.QUERY = function(tree, body, info)
     local range = body:take(76)
     tree:add(f.name, range)
@@ -323,7 +331,7 @@ local function dissect(buffer, tree, info)
     local stop = HEADER_LEN + header.length
     if buffer:len() < stop then malformed("shorter than its length says") end
     local body = reader(header.length > 0 and buffer(HEADER_LEN, header.length) or nil)
-    if body.len > 0 or header.kind ~= "CONTROL" and header.kind ~= "RESET" then
+    if body.len > 0 or header.kind ~= "CONTROL" then
         if body.len == 0 then malformed("no body") end
         content[header.kind](tree, body, info, header)
         body:done()
