@@ -12,7 +12,7 @@ pub struct SeqBitmap {
 }
 
 impl SeqBitmap {
-    /// An empty window that starts at 0 and holds at least `capacity` numbers: rounded up to a power of two, 64 or more.
+    /// An empty window that starts at 0 and holds `capacity` numbers or more: the next power of two, 64 at least.
     pub fn new(capacity: usize) -> SeqBitmap {
         let words = capacity.div_ceil(64).next_power_of_two();
         SeqBitmap { words: vec![0; words], first: 0 }
