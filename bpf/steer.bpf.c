@@ -53,19 +53,26 @@ int steer(struct xdp_md *ctx)
 {
 	__u8 *data = (__u8 *)(long)ctx->data;
 	__u8 *end = (__u8 *)(long)ctx->data_end;
+	/* Without CAP_PERFMON the verifier takes neither the difference of two pointers nor a pointer plus a variable.
+	 * Hence a number beside the pointer, and the barriers, which keep the compiler from making one of the other.
+	 */
+	__u32 link_len = ETH_HLEN;
 	__u8 *packet = data + ETH_HLEN;
 	__u16 type;
 	__u32 need;
 	int action;
 
+	barrier_var(packet);
 	if (packet > end)
 		return verdict(NOT_OURS, XDP_PASS);
-	type = *(__be16 *)(data + ETH_HLEN - 2);
+	type = *(__be16 *)(packet - 2);
 	if (type == bpf_htons(ETH_P_8021Q)) {
-		packet += VLAN_TAG_LEN;
+		packet = data + ETH_HLEN + VLAN_TAG_LEN;
+		barrier_var(packet);
 		if (packet > end)
 			return verdict(NOT_OURS, XDP_PASS);
-		type = *(__be16 *)(data + ETH_HLEN - 2 + VLAN_TAG_LEN);
+		type = *(__be16 *)(packet - 2);
+		link_len += VLAN_TAG_LEN;
 	}
 	if (type != bpf_htons(ethertype))
 		return verdict(NOT_OURS, XDP_PASS);
@@ -73,7 +80,7 @@ int steer(struct xdp_md *ctx)
 	if (packet + FARWIRE_HEADER_LEN > end)
 		return verdict(RUNT, XDP_PASS);
 	if (packet[0] >> 4 == FARWIRE_VERSION) {
-		need = (packet - data) + FARWIRE_HEADER_LEN + (packet[2] << 8 | packet[3]) + FARWIRE_CRC_LEN;
+		need = link_len + FARWIRE_HEADER_LEN + (packet[2] << 8 | packet[3]) + FARWIRE_CRC_LEN;
 		/* The total, fragments included; Ethernet pads short frames, so more than needed is fine. */
 		if (need > bpf_xdp_get_buff_len(ctx))
 			return verdict(BAD_LENGTH, XDP_PASS);

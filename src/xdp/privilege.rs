@@ -37,7 +37,7 @@ pub(super) fn refused(config: &XdpConfig, operation: &'static str) -> XdpError {
 
 /// Whether `error` means a lack of privilege.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn effective() -> Option<u64> {

@@ -181,14 +181,12 @@ fn quieten_libbpf() {
     });
 }
 
-/// libbpf-rs' error as the system error that caused it, if one did.
+/// libbpf-rs' error with its kind, as far as the callers tell kinds apart: the number itself it keeps to itself.
 fn plain(error: libbpf_rs::Error) -> io::Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(this) = cause {
-        if let Some(code) = this.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return io::Error::from_raw_os_error(code);
-        }
-        cause = this.source();
-    }
-    io::Error::other(format!("{error:#}"))
+    let kind = match error.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+        libbpf_rs::ErrorKind::OutOfMemory => io::ErrorKind::OutOfMemory,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, format!("{error:#}"))
 }

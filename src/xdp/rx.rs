@@ -39,7 +39,7 @@ impl Rx {
         let mut left = max;
         while left > 0 {
             let want = left.min(BURST);
-            // SAFETY: whatever address and length the kernel wrote is checked in `Pool::take_received` before it is used.
+            // SAFETY: whatever address and length the kernel wrote is checked in `Pool::take_received` first.
             let got = unsafe { self.queue.consume(&mut self.descs[..want]) };
             for desc in &self.descs[..got] {
                 match pool.take_received(desc) {

@@ -102,7 +102,7 @@ impl Tx {
     pub(super) fn reap(&mut self, pool: &mut Pool, done: &mut Vec<Frame>) -> usize {
         let before = done.len();
         while pool.sending() > 0 {
-            // SAFETY: whatever address the kernel wrote is checked in `Pool::take_completed` before it is used.
+            // SAFETY: whatever address the kernel wrote is checked in `Pool::take_completed` first.
             let got = unsafe { self.completions.consume(&mut self.descs) };
             for desc in &self.descs[..got] {
                 match pool.take_completed(desc) {
@@ -125,6 +125,9 @@ impl Tx {
                 return Ok(());
             }
         } else if !self.queue.needs_wakeup() {
+            // Zero-copy only: the driver is at work and looks again. Should it stop between our frames and this look
+            // (no fence stands between the two), the next turn's kick sees it; and a worker that sleeps instead does
+            // so in `poll`, which wakes the driver by itself.
             return Ok(());
         }
         self.idle_kicks = 0;

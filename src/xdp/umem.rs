@@ -250,8 +250,8 @@ impl Pool {
         // SAFETY: the range lies within the mapping (chunk < frames: it comes from the free list or was looked up in
         // `slots`); it is initialised (anonymous memory); and it is disjoint from every other token's: a chunk is
         // minted only when its owner was not `Token`, and its owner is `Token` until the token itself comes back
-        // (`own` checks that). The kernel touches it only while its owner is `Fill` or `Tx`. The mapping is unmapped only when no
-        // chunk is owned by a token (see `drop`), so `'static` holds.
+        // (`own` checks that). The kernel touches it only while its owner is `Fill` or `Tx`. The mapping is unmapped
+        // only when no chunk is owned by a token (see `drop`), so `'static` holds. Its address was exposed to C.
         let bytes: &'static mut [u8] = unsafe { std::slice::from_raw_parts_mut(start, ROOM) };
         Frame::in_region(FrameId(chunk), bytes)
     }

@@ -37,8 +37,13 @@ impl Lab {
 
     /// The namespace of a host, for a thread that enters it by itself.
     pub fn namespace(&self, host: &str) -> File {
-        let path = format!("/run/netns/fw-{}-{host}", self.name);
+        let path = format!("/run/netns/{}", self.namespace_name(host));
         File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The namespace's name, for `ip netns`.
+    pub fn namespace_name(&self, host: &str) -> String {
+        format!("fw-{}-{host}", self.name)
     }
 
     /// Runs a command inside a host; panics if it fails.
@@ -50,8 +55,7 @@ impl Lab {
 
     /// Runs a command inside a host.
     pub fn try_run(&self, host: &str, command: &[&str]) -> Output {
-        let namespace = format!("fw-{}-{host}", self.name);
-        Command::new("ip").args(["netns", "exec", &namespace]).args(command).output().expect("ip runs")
+        Command::new("ip").args(["netns", "exec", &self.namespace_name(host)]).args(command).output().expect("ip runs")
     }
 
     fn netlab(&self, verb: &str, options: &[&str]) -> Result<(), String> {
