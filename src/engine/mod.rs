@@ -1,1 +1,213 @@
-//! engine
+//! A link and the transport joined on one thread: one call of [`Engine::turn`] does all there is to do at a time.
+//!
+//! Decides: the order of work within a turn, who holds a frame. Does not: read clocks, sleep, know AF_XDP.
+//! Called by: `worker`, and the simulator. Invariant: every frame token is in exactly one place: the link, the frame
+//! table (retained or held), a port's queue, or the application.
+
+mod commands;
+mod ends;
+mod events;
+mod frames;
+mod grants;
+pub mod port;
+mod rx;
+mod tx;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use slab::Slab;
+
+use crate::base::Nanos;
+use crate::base::time::{MILLISECOND, NEVER};
+use crate::link::{BURST, Frame, Link, LinkError};
+use crate::obs::latency::Latencies;
+use crate::proto::config::Config;
+use crate::proto::error::CloseReason;
+use crate::proto::{Endpoint, Found};
+use crate::wire::ETHERNET_LEN;
+use crate::wire::eth::{Ethernet, Vlan};
+use ends::{ConnEnd, ConnectReply, StreamEnd};
+use frames::FrameTable;
+use port::{Command, ConnPort, Doorbell, Returns};
+
+/// Frames kept for packets of our own (ACKs, control), so that full streams never starve them. Two bursts.
+const CONTROL_FRAMES: usize = 2 * BURST;
+/// How long to wait before frames are offered again to a link that takes none: an interface that is down. Shorter
+/// burns a core while it is, longer is added to its coming back.
+const FULL_LINK_RETRY_NS: Nanos = MILLISECOND;
+
+/// Settings of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The transport's settings.
+    pub proto: Config,
+    /// The EtherType that we use.
+    pub ethertype: u16,
+    /// The 802.1Q tag that we send with and expect, if any.
+    pub vlan: Option<Vlan>,
+    /// Drawn at random by the caller: keys of cookies and reset tokens, nonces, connection generations.
+    pub seed: [u8; 32],
+}
+
+/// What a turn did, and when the next one is needed.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Something moved: the next turn should follow at once.
+    pub worked: bool,
+    /// The next deadline, pacing included.
+    pub next_ns: Option<Nanos>,
+    /// The link stopped working; every connection has been told.
+    pub failed: Option<LinkError>,
+}
+
+/// A link and the transport, and the ends of what the application holds.
+pub struct Engine<L: Link> {
+    link: L,
+    endpoint: Endpoint,
+    /// What we send begins with; the destination is filled in for each packet.
+    ethernet: Ethernet,
+    frames: FrameTable,
+    /// Most frames that may be granted for sending at a time.
+    send_frames: usize,
+    commands: Receiver<Command>,
+    doorbell: Doorbell,
+    returns: Arc<Returns>,
+    streams: Slab<StreamEnd>,
+    stream_generation: u32,
+    /// The transport's stream slots to ours.
+    by_slot: BTreeMap<u32, usize>,
+    conns: BTreeMap<u32, ConnEnd>,
+    connecting: BTreeMap<u32, ConnectReply>,
+    incoming: Option<Sender<ConnPort>>,
+    queries: Option<Sender<Found>>,
+    hungry: VecDeque<usize>,
+    /// Streams (ours, the transport's) whose end found no frame to travel in.
+    pending_ends: Vec<(usize, u32)>,
+    waking: Vec<usize>,
+    wake_at_ns: Nanos,
+    rx: Vec<Frame>,
+    reaped: Vec<Frame>,
+    tx: VecDeque<Frame>,
+    spare: Vec<Frame>,
+    body: Vec<u8>,
+    latencies: Latencies,
+    failed: bool,
+}
+
+impl<L: Link> Engine<L> {
+    /// An engine over `link` that takes its orders from `commands` and listens for `doorbell`.
+    pub fn new(link: L, config: EngineConfig, commands: Receiver<Command>, doorbell: Doorbell) -> Engine<L> {
+        let caps = link.caps();
+        let lendable = caps.frames.saturating_sub(caps.rx_reserve + CONTROL_FRAMES);
+        let rx_frames = lendable / 2;
+        let frames = caps.frames;
+        let endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
+        let ethernet = Ethernet { dst: caps.mac, src: caps.mac, vlan: config.vlan, ethertype: config.ethertype };
+        Engine {
+            endpoint,
+            ethernet,
+            frames: FrameTable::new(frames),
+            send_frames: lendable - rx_frames,
+            commands,
+            doorbell,
+            returns: Returns::new(frames),
+            streams: Slab::new(),
+            stream_generation: 0,
+            by_slot: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            connecting: BTreeMap::new(),
+            incoming: None,
+            queries: None,
+            hungry: VecDeque::new(),
+            pending_ends: Vec::new(),
+            waking: Vec::new(),
+            wake_at_ns: NEVER,
+            rx: Vec::with_capacity(BURST),
+            reaped: Vec::with_capacity(4 * BURST),
+            tx: VecDeque::with_capacity(2 * BURST),
+            spare: Vec::with_capacity(BURST),
+            body: vec![0; caps.mtu + ETHERNET_LEN],
+            latencies: Latencies::new(),
+            failed: false,
+            link,
+        }
+    }
+
+    /// Does all there is to do at `now`, in bursts, in the order of a packet's needs: completions, arrivals, timers,
+    /// the application, departures.
+    pub fn turn(&mut self, now: Nanos) -> Turn {
+        let reaped = self.reap();
+        let received = self.receive(now);
+        self.endpoint.on_timeout(now);
+        let asked = self.on_application(now);
+        self.drain_output(now);
+        self.feed_hungry();
+        self.wake_readers(now);
+        let sent = self.transmit(now);
+        self.drain_output(now);
+        let failed = self.link.kick().err().filter(|_| !std::mem::replace(&mut self.failed, true));
+        if let Some(error) = &failed {
+            self.close_all(now, &CloseReason::Link(error.to_string()));
+        }
+        Turn { worked: reaped + received + asked + sent > 0, next_ns: self.next_ns(now), failed }
+    }
+
+    /// Whether the worker may sleep: nothing of the application's waits. Says "asleep" to the doorbell if so.
+    pub fn may_sleep(&self) -> bool {
+        if !self.doorbell.prepare_sleep() {
+            return false;
+        }
+        let idle = self.commands.is_empty() && self.returns.queue.is_empty();
+        if !idle {
+            self.doorbell.awake();
+        }
+        idle
+    }
+
+    /// The worker is awake again.
+    pub fn awake(&self) {
+        self.doorbell.awake();
+    }
+
+    /// What to poll before sleeping; to be asked anew each time.
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.link.poll_fd()
+    }
+
+    /// A turn took this long.
+    pub fn record_turn(&mut self, duration_ns: Nanos) {
+        self.latencies.turn.record(duration_ns);
+    }
+
+    /// Ends every connection and tells peers and application why; a few more turns let the last packets leave.
+    pub fn close_all(&mut self, now: Nanos, why: &CloseReason) {
+        self.endpoint.close_all(now, why);
+        self.incoming = None;
+        self.drain_output(now);
+        for reply in std::mem::take(&mut self.connecting).into_values() {
+            let _ = reply.send(Err(crate::proto::error::ConnectError::Link(why.to_string())));
+        }
+    }
+
+    /// The link, for its caps and counters.
+    pub fn link(&self) -> &L {
+        &self.link
+    }
+
+    fn next_ns(&self, now: Nanos) -> Option<Nanos> {
+        let mut next = self.endpoint.poll_timeout().min(self.wake_at_ns);
+        if !self.tx.is_empty() {
+            next = next.min(now + FULL_LINK_RETRY_NS);
+        }
+        (next != NEVER).then_some(next)
+    }
+
+    /// Gives a frame back to the link's pool.
+    fn free(&mut self, frame: Frame) {
+        self.frames.on_freed(frame.id());
+        self.link.free(frame);
+    }
+}

@@ -1,0 +1,192 @@
+//! What the transport tells, passed on to the application's ends.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::ends::{ConnEnd, PortShape, stream_ends};
+use super::frames::Lent;
+use super::port::{ConnPort, ConnShared, Message, StreamPort};
+use crate::base::Nanos;
+use crate::link::Link;
+use crate::proto::error::{CloseReason, StreamError};
+use crate::proto::{Delivery, Event};
+use crate::wire::{HEADER_LEN, STREAM_HEADER_LEN};
+
+impl<L: Link> Engine<L> {
+    /// Frees what the transport released and passes on what it tells.
+    pub(super) fn drain_output(&mut self, now: Nanos) {
+        loop {
+            let out = self.endpoint.output();
+            if let Some(event) = out.events.pop_front() {
+                self.on_event(now, event);
+                continue;
+            }
+            if out.released.is_empty() {
+                return;
+            }
+            let mut released = std::mem::take(&mut out.released);
+            for id in released.drain(..) {
+                if let Some(frame) = self.frames.release(id) {
+                    self.free(frame);
+                }
+            }
+            let out = self.endpoint.output();
+            if out.released.is_empty() {
+                out.released = released;
+            }
+        }
+    }
+
+    fn on_event(&mut self, now: Nanos, event: Event) {
+        match event {
+            Event::Deliver(delivery) => self.deliver(now, delivery),
+            Event::Connected { conn } => self.on_connected(conn),
+            Event::ConnectFailed { conn, error } => {
+                if let Some(reply) = self.connecting.remove(&conn) {
+                    let _ = reply.send(Err(error));
+                }
+            }
+            Event::Incoming { conn } => self.on_incoming(now, conn),
+            Event::StreamOpened { conn, stream } => {
+                let port = self.open_port(conn, stream);
+                if let (Some(port), Some(end)) = (port, self.conns.get(&conn)) {
+                    // Without a receiver the port is dropped, which resets the stream.
+                    let _ = end.streams.send(port);
+                }
+            }
+            Event::StreamsAllowed { conn } => self.open_waiting(now, conn),
+            Event::SendDone { stream } => self.on_send_done(stream),
+            Event::SendFailed { stream, error } => self.on_send_failed(stream, error),
+            Event::RecvFailed { stream, error } => self.on_recv_failed(stream, error),
+            Event::StreamGone { stream } => self.on_stream_gone(stream),
+            Event::Closed { conn, reason } => self.on_closed(conn, reason),
+            Event::PingDone { conn, report } => {
+                if let Some(reply) = self.conns.get_mut(&conn).and_then(|end| end.ping.take()) {
+                    self.latencies.rtt.merge(&report.rtt);
+                    let _ = reply.send(*report);
+                }
+            }
+            Event::Found(found) => {
+                if self.queries.as_ref().is_some_and(|reply| reply.send(*found).is_err()) {
+                    self.queries = None;
+                    self.endpoint.stop_query();
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Nanos, delivery: Delivery) {
+        let Delivery { stream, frame, len, fin } = delivery;
+        let index = self.by_slot.get(&stream).copied();
+        let Some(end) = index.and_then(|index| self.streams.get_mut(index)) else {
+            if let Some(frame) = self.frames.release(frame) {
+                self.free(frame);
+            }
+            return;
+        };
+        let lent = Lent { conn: end.conn, stream, id: end.id, len: usize::from(len) };
+        let start = self.ethernet.len() + HEADER_LEN + STREAM_HEADER_LEN;
+        let payload = start..start + usize::from(len);
+        let frame = self.frames.lend(frame, lent);
+        end.push(now, Message { frame, payload, fin });
+        if !end.waking {
+            end.waking = true;
+            self.waking.extend(index);
+        }
+    }
+
+    fn on_connected(&mut self, conn: u32) {
+        let Some(reply) = self.connecting.remove(&conn) else { return };
+        if let Some(port) = self.conn_port(conn) {
+            let _ = reply.send(Ok(port));
+        }
+    }
+
+    fn on_incoming(&mut self, now: Nanos, conn: u32) {
+        let Some(port) = self.conn_port(conn) else { return };
+        let taken = self.incoming.as_ref().is_some_and(|incoming| incoming.send(port).is_ok());
+        if !taken {
+            self.incoming = None;
+            self.endpoint.set_listening(false);
+            self.endpoint.close(now, conn, 0, "nobody accepts connections here any more");
+        }
+    }
+
+    fn conn_port(&mut self, conn: u32) -> Option<ConnPort> {
+        let (key, peer) = self.endpoint.peer(conn)?;
+        let (streams, incoming) = crossbeam_channel::unbounded();
+        let shared = Arc::new(ConnShared::default());
+        let end = ConnEnd { key, streams, shared: shared.clone(), waiting: Default::default(), ping: None };
+        self.conns.insert(conn, end);
+        Some(ConnPort { key, peer, streams: incoming, shared })
+    }
+
+    pub(super) fn open_port(&mut self, conn: u32, stream: u32) -> Option<StreamPort> {
+        let key = self.conns.get(&conn)?.key;
+        let (id, _) = self.endpoint.stream(stream)?;
+        let shape = PortShape {
+            returns: self.returns.clone(),
+            doorbell: self.doorbell.clone(),
+            payload_offset: self.ethernet.len() + HEADER_LEN + STREAM_HEADER_LEN,
+            max_payload: self.endpoint.max_payload(conn),
+        };
+        self.stream_generation = self.stream_generation.wrapping_add(1);
+        let (index, port) = stream_ends(&mut self.streams, self.stream_generation, key, (stream, id), &shape);
+        self.by_slot.insert(stream, index);
+        Some(port)
+    }
+
+    /// Opens streams for those who wait, as far as the peer allows.
+    pub(super) fn open_waiting(&mut self, now: Nanos, conn: u32) {
+        while self.conns.get(&conn).is_some_and(|end| !end.waiting.is_empty()) {
+            let Some(stream) = self.endpoint.open_stream(now, conn) else { return };
+            let reply = self.conns.get_mut(&conn).and_then(|end| end.waiting.pop_front());
+            if let (Some(reply), Some(port)) = (reply, self.open_port(conn, stream)) {
+                // Without a receiver the port is dropped, which resets the stream.
+                let _ = reply.send(port);
+            }
+        }
+    }
+
+    fn on_send_done(&mut self, stream: u32) {
+        if let Some(end) = self.end_of(stream) {
+            end.shared.all_acked.store(true, std::sync::atomic::Ordering::Release);
+            end.shared.send_waker.wake();
+        }
+    }
+
+    fn on_send_failed(&mut self, stream: u32, error: StreamError) {
+        if let Some(end) = self.end_of(stream) {
+            let _ = end.shared.send_error.set(error);
+            end.shared.send_waker.wake();
+        }
+    }
+
+    fn on_recv_failed(&mut self, stream: u32, error: StreamError) {
+        if let Some(end) = self.end_of(stream) {
+            let _ = end.shared.recv_error.set(error);
+            end.shared.recv_waker.wake();
+        }
+    }
+
+    fn on_stream_gone(&mut self, stream: u32) {
+        let Some(index) = self.by_slot.remove(&stream) else { return };
+        let Some(end) = self.streams.get_mut(index) else { return };
+        end.slot = None;
+        if end.is_over() {
+            self.streams.remove(index);
+        }
+    }
+
+    fn on_closed(&mut self, conn: u32, reason: CloseReason) {
+        if let Some(end) = self.conns.remove(&conn) {
+            let _ = end.shared.closed.set(reason);
+            end.shared.closed_waker.wake();
+        }
+    }
+
+    fn end_of(&mut self, stream: u32) -> Option<&mut super::ends::StreamEnd> {
+        let index = *self.by_slot.get(&stream)?;
+        self.streams.get_mut(index)
+    }
+}

@@ -1,0 +1,212 @@
+//! Frames for the application: committed ones in, empty ones out, read ones back.
+
+use std::sync::atomic::Ordering;
+
+use super::Engine;
+use super::ends::{QUEUE_FRAMES, QUEUED_SEGMENTS};
+use super::port::Commit;
+use crate::base::time::NEVER;
+use crate::base::{FrameId, Nanos};
+use crate::link::{Frame, Link};
+use crate::proto::stream::send::Written;
+use crate::wire::{HEADER_LEN, STREAM_HEADER_LEN};
+
+impl<L: Link> Engine<L> {
+    /// Frames that the application gave back: read messages, unused grants.
+    pub(super) fn take_returns(&mut self, now: Nanos) -> usize {
+        let mut count = 0;
+        while let Some(frame) = self.returns.queue.pop() {
+            count += 1;
+            self.on_returned(now, frame);
+        }
+        count
+    }
+
+    /// One frame is back from the application, or would have gone to one that is no more.
+    pub(super) fn on_returned(&mut self, now: Nanos, frame: Frame) {
+        if let Some(lent) = self.frames.take_lent(frame.id()) {
+            self.endpoint.on_consumed(now, lent.conn, (lent.stream, lent.id), lent.len);
+        }
+        self.free(frame);
+    }
+
+    /// Looks at a stream whose application rang.
+    pub(super) fn on_rung(&mut self, now: Nanos, index: usize) {
+        self.take_commits(now, index);
+        let Some(end) = self.streams.get_mut(index) else { return };
+        if end.flush() && !end.waking {
+            end.waking = true;
+            self.waking.push(index);
+        }
+        let shared = end.shared.clone();
+        if !end.hungry && shared.wanted.load(Ordering::Acquire) > 0 {
+            end.hungry = true;
+            self.hungry.push_back(index);
+        }
+        let code = shared.drop_code.load(Ordering::Acquire);
+        if !end.send_gone && shared.send_dropped.load(Ordering::Acquire) {
+            // What was committed before the drop is in the queue now, since the flag was set after it.
+            self.take_commits(now, index);
+            self.on_send_dropped(now, index, code);
+        }
+        self.on_recv_dropped(now, index, code);
+        if self.streams.get(index).is_some_and(|end| end.is_over()) {
+            self.streams.remove(index);
+        }
+    }
+
+    fn on_send_dropped(&mut self, now: Nanos, index: usize, code: u32) {
+        let end = &mut self.streams[index];
+        end.send_gone = true;
+        if let Some(slot) = end.slot {
+            // Does nothing to a half that was finished.
+            self.endpoint.reset_stream_if_open(now, slot, code);
+        }
+    }
+
+    fn on_recv_dropped(&mut self, now: Nanos, index: usize, code: u32) {
+        let end = &mut self.streams[index];
+        if !end.shared.recv_dropped.load(Ordering::Acquire) {
+            return;
+        }
+        let first = !std::mem::replace(&mut end.recv_gone, true);
+        let slot = end.slot;
+        for message in std::mem::take(&mut end.backlog) {
+            if let Some(frame) = message.frame {
+                self.on_returned(now, frame);
+            }
+        }
+        if first && let Some(slot) = slot {
+            self.endpoint.stop_stream(now, slot, code);
+        }
+    }
+
+    fn take_commits(&mut self, now: Nanos, index: usize) {
+        loop {
+            let Some(end) = self.streams.get_mut(index) else { return };
+            let Some(slot) = end.slot else {
+                // The stream is over; what was still committed to it is given back.
+                while let Ok(commit) = self.streams[index].commits.pop() {
+                    if let Some(frame) = commit.frame {
+                        self.free(frame);
+                    }
+                }
+                return;
+            };
+            if end.commits.is_empty() {
+                return;
+            }
+            let nagle = end.shared.nagle.load(Ordering::Relaxed);
+            self.endpoint.set_nagle(slot, nagle);
+            let Ok(commit) = self.streams[index].commits.pop() else { return };
+            if !self.on_commit(now, index, slot, commit) {
+                return;
+            }
+        }
+    }
+
+    /// A written segment. False if it has to wait: an end without bytes that finds no frame to travel in.
+    fn on_commit(&mut self, now: Nanos, index: usize, slot: u32, commit: Commit) -> bool {
+        let Commit { frame, len, fin, at_ns } = commit;
+        let Some(frame) = frame.or_else(|| self.frame_for_end()) else {
+            self.pending_ends.push((index, slot));
+            return false;
+        };
+        let id = frame.id();
+        match self.endpoint.on_write(now, slot, (id, len, fin)) {
+            Written::Queued => self.frames.retain(frame, at_ns),
+            Written::Refused => self.free(frame),
+            Written::Coalesce { into, at } => self.coalesce(into, at, frame, len),
+        }
+        true
+    }
+
+    /// Streams whose end waited for a frame to travel in.
+    pub(super) fn retry_ends(&mut self, now: Nanos) {
+        for (index, slot) in std::mem::take(&mut self.pending_ends) {
+            if self.streams.get(index).is_some_and(|end| end.slot == Some(slot)) {
+                self.on_commit(now, index, slot, Commit { frame: None, len: 0, fin: true, at_ns: now });
+            }
+        }
+    }
+
+    fn frame_for_end(&mut self) -> Option<Frame> {
+        let frame = self.link.alloc()?;
+        self.frames.on_granted(&frame);
+        Some(frame)
+    }
+
+    /// Appends a small segment's bytes to the one before it.
+    fn coalesce(&mut self, into: FrameId, at: usize, mut frame: Frame, len: usize) {
+        let payload = self.ethernet.len() + HEADER_LEN + STREAM_HEADER_LEN;
+        if let Some(target) = self.frames.token_mut(into) {
+            let bytes = &frame.room_mut()[payload..payload + len];
+            target.room_mut()[payload + at..payload + at + len].copy_from_slice(bytes);
+        }
+        self.free(frame);
+    }
+
+    /// Grants frames to the streams that wait for some, in turn, as far as there are any.
+    pub(super) fn feed_hungry(&mut self) {
+        for _ in 0..self.hungry.len() {
+            let Some(index) = self.hungry.pop_front() else { return };
+            if !self.feed(index) {
+                self.hungry.push_back(index);
+            }
+        }
+    }
+
+    /// Grants one stream what it wants; false if it still waits for more.
+    fn feed(&mut self, index: usize) -> bool {
+        let Some(end) = self.streams.get_mut(index) else { return true };
+        let queued = end.slot.map_or(0, |slot| self.endpoint.queued(slot));
+        let wanted = end.shared.wanted.load(Ordering::Acquire) as usize;
+        if wanted == 0 || end.slot.is_none() {
+            end.hungry = false;
+            return true;
+        }
+        let have = QUEUE_FRAMES - end.grants.slots();
+        let lendable = self.send_frames.saturating_sub(self.frames.sending());
+        let may_have = QUEUED_SEGMENTS.saturating_sub(queued).min(lendable);
+        let mut given = 0;
+        while given < may_have && have + given < wanted.min(QUEUE_FRAMES) {
+            let Some(frame) = self.link.alloc() else { break };
+            self.frames.on_granted(&frame);
+            if let Err(rtrb::PushError::Full(frame)) = end.grants.push(frame) {
+                self.frames.on_freed(frame.id());
+                self.link.free(frame);
+                break;
+            }
+            given += 1;
+        }
+        let end = &mut self.streams[index];
+        // Something is better than nothing when there will be no more soon: everything is in flight.
+        let enough = have + given >= wanted.min(QUEUE_FRAMES) || (have + given > 0 && queued == 0);
+        if enough {
+            end.hungry = false;
+            end.shared.wanted.store(0, Ordering::Release);
+            end.shared.send_waker.wake();
+        }
+        enough
+    }
+
+    /// Wakes the readers whose batch is complete or has waited long enough.
+    pub(super) fn wake_readers(&mut self, now: Nanos) {
+        self.wake_at_ns = NEVER;
+        let mut index = 0;
+        while index < self.waking.len() {
+            let due = self.streams.get_mut(self.waking[index]).and_then(|end| end.poll_wake(now));
+            match due {
+                Some(at) => {
+                    self.wake_at_ns = self.wake_at_ns.min(at);
+                    index += 1;
+                }
+                None => {
+                    if let Some(end) = self.streams.get_mut(self.waking.swap_remove(index)) {
+                        end.waking = false;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The way in: frames from the link, checked, to the transport; completions back to their places.
+
+use super::Engine;
+use crate::base::Nanos;
+use crate::link::{BURST, Frame, Link};
+use crate::proto::{Packet, Verdict};
+use crate::wire::eth::Ethernet;
+use crate::wire::{CRC_LEN, Header, PacketType, ParseError, crc};
+
+/// Why a frame is not looked at any further.
+enum Drop {
+    NotOurs,
+    Truncated,
+    Malformed,
+    Checksum,
+    /// Another version; with the offset of the packet in the frame.
+    Version(usize),
+}
+
+impl<L: Link> Engine<L> {
+    /// Takes back frames whose transmission has ended.
+    pub(super) fn reap(&mut self) -> usize {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        let count = self.link.reap(&mut reaped);
+        for frame in reaped.drain(..) {
+            let id = frame.id();
+            match self.frames.on_reaped(frame) {
+                Some(frame) => self.free(frame),
+                None => self.endpoint.on_completed(id),
+            }
+        }
+        self.reaped = reaped;
+        count
+    }
+
+    /// Passes one burst of received frames to the transport.
+    pub(super) fn receive(&mut self, now: Nanos) -> usize {
+        let mut burst = std::mem::take(&mut self.rx);
+        let count = self.link.rx_burst(&mut burst, BURST);
+        if count > 0 {
+            self.latencies.burst_size.record(count as u64);
+        }
+        for frame in burst.drain(..) {
+            self.on_frame(now, frame);
+        }
+        self.rx = burst;
+        self.drain_output(now);
+        count
+    }
+
+    fn on_frame(&mut self, now: Nanos, frame: Frame) {
+        let counters = self.endpoint.counters();
+        counters.rx_frames += 1;
+        counters.rx_bytes += frame.len() as u64;
+        let verdict = match self.parse(&frame) {
+            Ok(packet) => self.endpoint.on_packet(now, &packet),
+            Err(drop) => {
+                self.on_drop(&frame, drop);
+                Verdict::Free
+            }
+        };
+        match verdict {
+            Verdict::Kept => self.frames.retain(frame, now),
+            Verdict::Free => self.free(frame),
+            Verdict::Echo(transmit) => self.echo(frame, &transmit),
+        }
+    }
+
+    /// Checks everything about a frame that can be checked without knowing a connection.
+    fn parse<'f>(&self, frame: &'f Frame) -> Result<Packet<'f>, Drop> {
+        let bytes = frame.bytes();
+        let (ethernet, offset) = Ethernet::parse(bytes).ok_or(Drop::Truncated)?;
+        if !self.is_ours(&ethernet) {
+            return Err(Drop::NotOurs);
+        }
+        let packet = &bytes[offset..];
+        let header = Header::parse(packet).map_err(|error| match error {
+            ParseError::Truncated => Drop::Truncated,
+            ParseError::Version(_) => Drop::Version(offset),
+            ParseError::Malformed(_) => Drop::Malformed,
+        })?;
+        if ethernet.dst.is_broadcast() && header.kind != PacketType::Query {
+            return Err(Drop::NotOurs);
+        }
+        let body = header.body(packet).map_err(|_| Drop::Truncated)?;
+        if packet.len() < header.end() + CRC_LEN {
+            return Err(Drop::Truncated);
+        }
+        if !crc::check(packet, header.end()) {
+            return Err(Drop::Checksum);
+        }
+        Ok(Packet { src: ethernet.src, header, body, frame: frame.id() })
+    }
+
+    fn is_ours(&self, ethernet: &Ethernet) -> bool {
+        let vlan = ethernet.vlan.map_or(0, |vlan| vlan.id);
+        ethernet.ethertype == self.ethernet.ethertype
+            && vlan == self.ethernet.vlan.map_or(0, |vlan| vlan.id)
+            && (ethernet.dst == self.ethernet.src || ethernet.dst.is_broadcast())
+            && ethernet.src != self.ethernet.src
+    }
+
+    fn on_drop(&mut self, frame: &Frame, drop: Drop) {
+        let counters = self.endpoint.counters();
+        match drop {
+            Drop::NotOurs => counters.drop_not_ours += 1,
+            Drop::Truncated => counters.drop_truncated += 1,
+            Drop::Malformed => counters.drop_malformed += 1,
+            Drop::Checksum => counters.drop_checksum += 1,
+            Drop::Version(offset) => self.on_foreign(frame.bytes(), offset),
+        }
+    }
+
+    /// A packet of another version: an open is answered with the versions that we speak.
+    fn on_foreign(&mut self, bytes: &[u8], offset: usize) {
+        let packet = &bytes[offset..];
+        let kind = Header::peek(packet).map(|(_, kind, _)| kind);
+        match (Ethernet::parse(bytes), kind, packet.get(crate::wire::HEADER_LEN..)) {
+            (Some((ethernet, _)), Some(kind), Some(body)) if kind == PacketType::Open as u8 => {
+                self.endpoint.on_foreign_open(ethernet.src, body);
+            }
+            _ => self.endpoint.counters().drop_version += 1,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The way out: packets that the transport wants sent, written in place, to the link.
+
+use super::Engine;
+use crate::base::{FrameId, Nanos};
+use crate::link::{BURST, Frame, Link};
+use crate::proto::{Content, Transmit};
+use crate::wire::header::{TRAILER_LEN, emit_data, emit_trailer};
+use crate::wire::{CRC_LEN, HEADER_LEN, Ping, STREAM_HEADER_LEN, StreamHeader, crc};
+
+/// Shortest Ethernet frame without its FCS: some drivers drop what is shorter instead of padding it.
+const MIN_FRAME_LEN: usize = 60;
+
+impl<L: Link> Engine<L> {
+    /// Sends one burst.
+    pub(super) fn transmit(&mut self, now: Nanos) -> usize {
+        let mut sent = 0;
+        while self.tx.len() < BURST && self.has_spare() {
+            let (frames, body) = (&self.frames, &mut self.body);
+            let busy = |frame: FrameId| frames.is_in_link(frame);
+            let Some(transmit) = self.endpoint.poll_transmit(now, &busy, body) else { break };
+            self.put(now, &transmit);
+            sent += 1;
+        }
+        self.endpoint.next_connection();
+        if !self.tx.is_empty() {
+            let taken = self.link.tx_burst(&mut self.tx);
+            sent = sent.max(taken);
+        }
+        sent
+    }
+
+    /// A frame for a packet of our own is at hand. Without one nothing is asked of the transport, so nothing is lost.
+    fn has_spare(&mut self) -> bool {
+        if self.spare.is_empty() {
+            while self.spare.len() < BURST / 4 {
+                let Some(frame) = self.link.alloc() else { break };
+                self.spare.push(frame);
+            }
+            if self.spare.is_empty() {
+                self.endpoint.counters().tx_no_frame += 1;
+            }
+        }
+        !self.spare.is_empty()
+    }
+
+    fn put(&mut self, now: Nanos, transmit: &Transmit) {
+        let frame = match transmit.content {
+            Content::Segment { frame, stream, payload_len, items_len, first } => {
+                if first {
+                    let queued_ns = now.saturating_sub(self.frames.committed_ns(frame));
+                    self.latencies.queueing.record(queued_ns);
+                }
+                self.frames
+                    .take_for_link(frame)
+                    .map(|frame| self.put_segment(frame, transmit, &stream, payload_len, items_len))
+            }
+            Content::Body => self.spare.pop().map(|frame| self.put_body(frame, transmit)),
+            Content::Ping(ping) => self.spare.pop().map(|frame| self.put_ping(frame, transmit, &ping)),
+        };
+        if let Some(frame) = frame {
+            self.queue(frame);
+        }
+    }
+
+    /// Sends a received frame back to where it came from: the echo of a ping.
+    pub(super) fn echo(&mut self, frame: Frame, transmit: &Transmit) {
+        let Content::Ping(ping) = transmit.content else { return self.free(frame) };
+        let frame = self.put_ping(frame, transmit, &ping);
+        self.queue(frame);
+    }
+
+    fn queue(&mut self, frame: Frame) {
+        let counters = self.endpoint.counters();
+        counters.tx_frames += 1;
+        counters.tx_bytes += frame.len() as u64;
+        self.tx.push_back(frame);
+    }
+
+    /// Both headers, the items and the CRC around a payload that is in place.
+    fn put_segment(
+        &mut self,
+        mut frame: Frame,
+        transmit: &Transmit,
+        stream: &StreamHeader,
+        payload_len: usize,
+        items_len: usize,
+    ) -> Frame {
+        let offset = self.put_ethernet(&mut frame, transmit);
+        let packet = &mut frame.room_mut()[offset..];
+        emit_data(packet, &transmit.header, stream);
+        if items_len > 0 {
+            let items = HEADER_LEN + STREAM_HEADER_LEN + payload_len;
+            packet[items..items + items_len].copy_from_slice(&self.body[..items_len]);
+            emit_trailer(&mut packet[items + items_len..items + items_len + TRAILER_LEN], items_len as u16);
+        }
+        seal(frame, offset, transmit.header.end())
+    }
+
+    fn put_body(&mut self, mut frame: Frame, transmit: &Transmit) -> Frame {
+        let offset = self.put_ethernet(&mut frame, transmit);
+        let packet = &mut frame.room_mut()[offset..];
+        transmit.header.emit(packet);
+        let length = usize::from(transmit.header.length);
+        packet[HEADER_LEN..HEADER_LEN + length].copy_from_slice(&self.body[..length]);
+        seal(frame, offset, transmit.header.end())
+    }
+
+    fn put_ping(&mut self, mut frame: Frame, transmit: &Transmit, ping: &Ping) -> Frame {
+        let offset = self.put_ethernet(&mut frame, transmit);
+        let packet = &mut frame.room_mut()[offset..];
+        transmit.header.emit(packet);
+        ping.emit(&mut packet[HEADER_LEN..], usize::from(transmit.header.length));
+        seal(frame, offset, transmit.header.end())
+    }
+
+    fn put_ethernet(&mut self, frame: &mut Frame, transmit: &Transmit) -> usize {
+        self.ethernet.dst = transmit.dst;
+        self.ethernet.emit(frame.room_mut())
+    }
+}
+
+/// Ends the packet at `offset` with its CRC, and the frame with padding if it is too short.
+fn seal(mut frame: Frame, offset: usize, end: usize) -> Frame {
+    let room = frame.room_mut();
+    crc::emit(&mut room[offset..], end);
+    let len = offset + end + CRC_LEN;
+    if len < MIN_FRAME_LEN {
+        room[len..MIN_FRAME_LEN].fill(0);
+    }
+    frame.set_len(len.max(MIN_FRAME_LEN));
+    frame
+}

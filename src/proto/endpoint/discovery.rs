@@ -1,0 +1,92 @@
+//! Who is on the link: broadcast queries and their unicast answers.
+
+use super::super::output::{Content, Event, Found, Transmit};
+use super::open::Reply;
+use super::{Endpoint, Packet, Verdict};
+use crate::base::time::{MILLISECOND, NEVER};
+use crate::base::{ConnId, MacAddr, Nanos};
+use crate::wire::discover::Query;
+use crate::wire::{Announce, Header, PacketType};
+
+/// Pause between two queries while an answer is awaited: a lost one is soon made up for, and four a second are no load.
+const QUERY_EVERY_NS: Nanos = 250 * MILLISECOND;
+
+/// What we are called, and whom we look for.
+#[derive(Debug, Default)]
+pub(super) struct Discovery {
+    identity: Option<(String, String)>,
+    query: Option<Ask>,
+}
+
+#[derive(Debug)]
+struct Ask {
+    name: String,
+    nonce: u64,
+    next_ns: Nanos,
+}
+
+impl Discovery {
+    pub fn identity(&self) -> Option<(&str, &str)> {
+        self.identity.as_ref().map(|(name, service)| (name.as_str(), service.as_str()))
+    }
+
+    pub fn poll_timeout(&self) -> Nanos {
+        self.query.as_ref().map_or(NEVER, |ask| ask.next_ns)
+    }
+}
+
+impl Endpoint {
+    /// Answer queries under this name from now on.
+    pub fn announce(&mut self, name: String, service: String) {
+        self.discovery.identity = Some((name, service));
+    }
+
+    /// Ask for `name`, or for everybody if it is empty, until [`Endpoint::stop_query`]; answers come as `Found`.
+    pub fn start_query(&mut self, now: Nanos, name: String) {
+        let nonce = self.identity.draw();
+        self.discovery.query = Some(Ask { name, nonce, next_ns: now });
+    }
+
+    /// Ask no longer.
+    pub fn stop_query(&mut self) {
+        self.discovery.query = None;
+    }
+
+    pub(super) fn poll_query(&mut self, now: Nanos, body: &mut [u8]) -> Option<Transmit> {
+        let ask = self.discovery.query.as_mut().filter(|ask| now >= ask.next_ns)?;
+        ask.next_ns = now + QUERY_EVERY_NS;
+        let length = Query { name: &ask.name }.emit(body)? as u16;
+        let (kind, number) = (PacketType::Query, ask.nonce);
+        let header = Header { kind, fin: false, trailer: false, length, conn: ConnId(0), number };
+        Some(Transmit { dst: MacAddr::broadcast(), header, content: Content::Body })
+    }
+
+    pub(super) fn on_query(&mut self, packet: &Packet<'_>) -> Verdict {
+        let Ok(query) = Query::parse(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
+        let asked = |(name, _): (&str, &str)| query.name.is_empty() || query.name == name;
+        if self.discovery.identity().is_some_and(asked) && !packet.src.is_multicast() {
+            self.reply(Reply::Announce { dst: packet.src, nonce: packet.header.number });
+        }
+        Verdict::Free
+    }
+
+    pub(super) fn on_announce(&mut self, packet: &Packet<'_>) -> Verdict {
+        let Ok(announce) = Announce::parse(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
+        if self.discovery.query.as_ref().is_some_and(|ask| ask.nonce == announce.nonce) {
+            self.out.events.push_back(Event::Found(Box::new(Found {
+                mac: packet.src,
+                name: announce.name.to_owned(),
+                service: announce.service.to_owned(),
+                mtu: announce.mtu,
+                foreign_version: None,
+            })));
+        }
+        Verdict::Free
+    }
+}

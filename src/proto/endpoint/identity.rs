@@ -1,0 +1,93 @@
+//! What makes this endpoint this endpoint: its address, its secrets, the ids that it gives out.
+
+use crate::base::time::SECOND;
+use crate::base::{ConnId, MacAddr, Nanos};
+use crate::wire::open::COOKIE_LEN;
+
+/// Bits of a connection id that name the slot: 4,096 connections per worker.
+const SLOT_BITS: u32 = 12;
+/// Bits that name the slot's generation, so that a late packet of a former connection meets nobody.
+const GENERATION_BITS: u32 = 14;
+/// How long a cookie is good: the slowest path's round trip and a retry. Longer lets a recorded open be replayed longer.
+const COOKIE_LIFE_NS: Nanos = 10 * SECOND;
+
+/// An endpoint's address and secrets.
+pub(super) struct Identity {
+    /// Our address.
+    pub mac: MacAddr,
+    seed: [u8; 32],
+    drawn: u64,
+}
+
+impl Identity {
+    pub fn new(mac: MacAddr, seed: [u8; 32]) -> Identity {
+        Identity { mac, seed, drawn: 0 }
+    }
+
+    /// A number that nobody outside can guess.
+    pub fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        let hash = blake3::keyed_hash(&self.seed, &self.drawn.to_be_bytes());
+        u64::from_be_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default())
+    }
+
+    /// An id for a connection in `slot`, with a generation drawn at random.
+    pub fn conn_id(&mut self, slot: u32) -> ConnId {
+        let generation = (self.draw() as u32 & ((1 << GENERATION_BITS) - 1)).max(1);
+        ConnId(slot << GENERATION_BITS | generation)
+    }
+
+    /// A cookie for an open from `peer`, made at `now`.
+    pub fn cookie(&self, now: Nanos, peer: MacAddr, conn: ConnId, nonce: u64) -> [u8; COOKIE_LEN] {
+        let mut text = [0; 26];
+        text[..8].copy_from_slice(&now.to_be_bytes());
+        text[8..14].copy_from_slice(&peer.octets());
+        text[14..18].copy_from_slice(&conn.0.to_be_bytes());
+        text[18..].copy_from_slice(&nonce.to_be_bytes());
+        let hash = blake3::keyed_hash(&self.seed, &text);
+        let mut cookie = [0; COOKIE_LEN];
+        cookie[..8].copy_from_slice(&text[..8]);
+        cookie[8..].copy_from_slice(&hash.as_bytes()[..COOKIE_LEN - 8]);
+        cookie
+    }
+
+    /// Whether `cookie` is ours, for this open, and not too old.
+    pub fn is_cookie(&self, now: Nanos, peer: MacAddr, open: (ConnId, u64), cookie: &[u8; COOKIE_LEN]) -> bool {
+        let made = u64::from_be_bytes(cookie[..8].try_into().unwrap_or_default());
+        let ours = self.cookie(made, peer, open.0, open.1);
+        // Constant in time is not needed: a guess is one packet, and timing it across a link tells nothing of 16 bytes.
+        made <= now && now - made <= COOKIE_LIFE_NS && ours == *cookie
+    }
+}
+
+/// Which slot an id of ours names.
+pub(super) fn slot_of(id: ConnId) -> u32 {
+    id.0 >> GENERATION_BITS & ((1 << SLOT_BITS) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_good_for_its_open_only_and_not_for_long() {
+        let identity = Identity::new(MacAddr::zero(), [7; 32]);
+        let (peer, conn) = (MacAddr::new(2, 0, 0, 0, 0, 1), ConnId(5));
+        let cookie = identity.cookie(1000, peer, conn, 9);
+        assert!(identity.is_cookie(2000, peer, (conn, 9), &cookie));
+        assert!(!identity.is_cookie(2000, peer, (conn, 10), &cookie));
+        assert!(!identity.is_cookie(2000, MacAddr::new(2, 0, 0, 0, 0, 2), (conn, 9), &cookie));
+        assert!(!identity.is_cookie(2000 + COOKIE_LIFE_NS, peer, (conn, 9), &cookie));
+        assert!(!identity.is_cookie(999, peer, (conn, 9), &cookie));
+    }
+
+    #[test]
+    fn ids_name_their_slot_and_are_never_nobody() {
+        let mut identity = Identity::new(MacAddr::zero(), [1; 32]);
+        for slot in [0, 1, 4095] {
+            let id = identity.conn_id(slot);
+            assert_eq!(slot_of(id), slot);
+            assert_ne!(id, ConnId(0));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Admission: the three-way open with its cookie round, and the replies that keep no state.
+
+use super::super::connection::{Birth, Connection, Side};
+use super::super::error::{CloseReason, ConnectError};
+use super::super::lifecycle::{Event as Life, State};
+use super::super::max_payload;
+use super::super::output::{Content, Event, Transmit};
+use super::{Endpoint, Packet, Verdict};
+use crate::base::time::MILLISECOND;
+use crate::base::{ConnId, MacAddr, Nanos};
+use crate::wire::open::COOKIE_LEN;
+use crate::wire::version::{emit_version, parse_version};
+use crate::wire::{Accept, Announce, CookieReply, Header, Open, PacketType, Params, VERSION};
+
+/// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
+/// make us queue more, nor send more than this a turn.
+const MAX_REPLIES: usize = 64;
+/// Smallest MTU that a peer may name: Ethernet's smallest payload holds no segment worth sending.
+const MIN_MTU: u16 = 256;
+
+/// Why a reset was sent: the first byte of its body.
+mod reset_code {
+    pub const UNKNOWN: u8 = 0;
+    pub const NOT_LISTENING: u8 = 1;
+    pub const FULL: u8 = 2;
+}
+
+/// An answer to be sent that needs no connection, or only its slot.
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    Cookie { dst: MacAddr, conn: ConnId, reply: CookieReply },
+    Accept { slot: u32 },
+    Reset { dst: MacAddr, conn: ConnId, number: u64, code: u8 },
+    Version { dst: MacAddr, conn: ConnId, nonce: u64 },
+    Announce { dst: MacAddr, nonce: u64 },
+}
+
+impl Endpoint {
+    /// Asks `peer` for a connection. Its slot, under which `Connected` or `ConnectFailed` will come.
+    ///
+    /// # Errors
+    /// If the address can't be a peer's, or there is no room.
+    pub fn connect(&mut self, now: Nanos, peer: MacAddr) -> Result<u32, ConnectError> {
+        if let Some(why) = self.why_no_peer(peer) {
+            return Err(ConnectError::BadPeer { peer, why });
+        }
+        let limit = self.config.max_connections;
+        if self.conns.len() >= limit {
+            return Err(ConnectError::TooMany { limit });
+        }
+        let Some(window) = self.budget.open_window() else { return Err(ConnectError::TooMany { limit }) };
+        let local = self.params(window);
+        // What the peer's terms are is known with its accept.
+        let remote = Params { mtu: local.mtu, streams: 0, conn_credit: 0, stream_credit: 0, idle_timeout_ms: 0 };
+        let slot = self.insert(now, (peer, ConnId(0)), (Side::Initiator, None), (local, remote));
+        self.mark_ready(slot);
+        Ok(slot)
+    }
+
+    pub(super) fn on_open(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        let Ok(open) = Open::parse(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
+        let src = packet.src;
+        if open.params.mtu < MIN_MTU || self.why_no_peer(src).is_some() {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        }
+        if let Some(&slot) = self.by_peer.get(&(src.octets(), open.conn.0))
+            && self.conns[slot as usize].nonce == open.nonce
+        {
+            if self.conns[slot as usize].state == State::AcceptSent {
+                self.reply(Reply::Accept { slot });
+            }
+            return Verdict::Free;
+        }
+        if !self.listening {
+            self.refuse(src, &open, reset_code::NOT_LISTENING);
+        } else if self.must_ask_cookie() && !self.proves(now, src, &open) {
+            let cookie = self.identity.cookie(now, src, open.conn, open.nonce);
+            let reply = CookieReply { nonce: open.nonce, cookie };
+            self.reply(Reply::Cookie { dst: src, conn: open.conn, reply });
+        } else if !self.admit(now, src, &open) {
+            self.counters.refused_connections += 1;
+            self.refuse(src, &open, reset_code::FULL);
+        }
+        Verdict::Free
+    }
+
+    pub(super) fn on_cookie(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        let reply = CookieReply::parse(packet.body).ok();
+        if let Some(reply) = reply
+            && let Some(slot) = self.opening(packet, reply.nonce)
+        {
+            let conn = &mut self.conns[slot as usize];
+            // One round more, and no other: a second cookie for the same open is an answer to an earlier copy of it.
+            if conn.cookie != Some(reply.cookie) {
+                conn.cookie = Some(reply.cookie);
+                conn.open_retry_ns = now;
+            }
+            self.mark_ready(slot);
+        }
+        Verdict::Free
+    }
+
+    pub(super) fn on_accept(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        let Ok(accept) = Accept::parse(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
+        let Some(slot) = self.opening(packet, accept.nonce) else {
+            self.confirm_again(packet, accept.nonce);
+            return Verdict::Free;
+        };
+        if accept.params.mtu < MIN_MTU || accept.conn == ConnId(0) {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        }
+        self.with(now, slot, |conn, cx| {
+            // After a repeated open the answer may be to any of them: no sample.
+            let rtt_ns = (conn.open_tries == 1).then(|| now.saturating_sub(conn.opened_ns));
+            conn.peer_id = accept.conn;
+            conn.on_terms(cx, accept.params, rtt_ns);
+            conn.confirm_due = true;
+            // The probe makes sure that the confirm's meaning arrives, even if the confirm does not.
+            conn.control.pending.probe = true;
+            conn.last_heard_ns = now;
+            conn.apply(cx, Life::Accepted, CloseReason::Finished);
+        });
+        let conn = &self.conns[slot as usize];
+        self.by_peer.insert((conn.peer.octets(), conn.peer_id.0), slot);
+        self.out.events.push_back(Event::Connected { conn: slot });
+        self.mark_ready(slot);
+        Verdict::Free
+    }
+
+    pub(super) fn on_reset(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        let number = packet.header.number;
+        if let Some(slot) = self.opening(packet, number) {
+            let reason = match packet.body.first() {
+                Some(&reset_code::FULL) => "it has no room for another connection; try again later".into(),
+                _ => "nothing there accepts connections; start `farwire recv` or `farwire perf server`".into(),
+            };
+            self.fail_open(slot, ConnectError::Refused { peer: packet.src, reason });
+            return Verdict::Free;
+        }
+        // The packet names the id that its sender does not know, which is our name for the peer's end.
+        let key = (packet.src.octets(), packet.header.conn.0);
+        if let Some(&slot) = self.by_peer.get(&key) {
+            let conn = &self.conns[slot as usize];
+            let plausible = number < conn.recovery.next_number();
+            if plausible && conn.state.is_established() {
+                self.with(now, slot, |conn, cx| conn.apply(cx, Life::PeerClosed, CloseReason::Reset));
+                self.mark_ready(slot);
+            }
+        }
+        Verdict::Free
+    }
+
+    pub(super) fn on_version(&mut self, _now: Nanos, packet: &Packet<'_>) -> Verdict {
+        if let Some(slot) = self.opening(packet, packet.header.number)
+            && let Ok(versions) = parse_version(packet.body)
+            && let Some(&theirs) = versions.iter().max()
+            && !versions.contains(&VERSION)
+        {
+            self.fail_open(slot, ConnectError::Version { peer: packet.src, theirs, ours: VERSION });
+        }
+        Verdict::Free
+    }
+
+    /// An open of another version arrived; `packet` begins with its outer header.
+    pub fn on_foreign_open(&mut self, src: MacAddr, body: &[u8]) {
+        self.counters.drop_version += 1;
+        if let Some((conn, nonce)) = Open::peek(body) {
+            self.reply(Reply::Version { dst: src, conn, nonce });
+        }
+    }
+
+    /// Answers a packet for a connection that we don't know.
+    pub(super) fn reply_reset(&mut self, _now: Nanos, packet: &Packet<'_>) {
+        let Header { conn, number, .. } = packet.header;
+        if self.why_no_peer(packet.src).is_none() {
+            self.reply(Reply::Reset { dst: packet.src, conn, number, code: reset_code::UNKNOWN });
+        }
+    }
+
+    /// Queues a reply, unless too many wait.
+    pub(super) fn reply(&mut self, reply: Reply) {
+        if self.replies.len() < MAX_REPLIES {
+            self.replies.push_back(reply);
+        }
+    }
+
+    pub(super) fn poll_reply(&mut self, body: &mut [u8]) -> Option<Transmit> {
+        loop {
+            let reply = self.replies.pop_front()?;
+            if let Some(transmit) = self.emit_reply(reply, body) {
+                return Some(transmit);
+            }
+        }
+    }
+
+    fn emit_reply(&mut self, reply: Reply, body: &mut [u8]) -> Option<Transmit> {
+        let (kind, dst, conn, number, length) = match reply {
+            Reply::Accept { slot } => return Some(self.conns.get(slot as usize)?.accept(body)),
+            Reply::Cookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
+            Reply::Reset { dst, conn, number, code } => {
+                self.counters.tx_resets += 1;
+                body[0] = code;
+                (PacketType::Reset, dst, conn, number, 1)
+            }
+            Reply::Version { dst, conn, nonce } => {
+                (PacketType::Version, dst, conn, nonce, emit_version(body, &[VERSION]))
+            }
+            Reply::Announce { dst, nonce } => {
+                let (name, service) = self.discovery.identity()?;
+                let announce = Announce { nonce, name, service, mtu: self.mtu };
+                (PacketType::Announce, dst, ConnId(0), 0, announce.emit(body)?)
+            }
+        };
+        let header = Header { kind, fin: false, trailer: false, length: length as u16, conn, number };
+        Some(Transmit { dst, header, content: Content::Body })
+    }
+
+    /// The connection of ours whose open this packet answers.
+    fn opening(&self, packet: &Packet<'_>, nonce: u64) -> Option<u32> {
+        let slot = self.find(packet.header.conn)?;
+        let conn = &self.conns[slot as usize];
+        (conn.state == State::OpenSent && conn.peer == packet.src && conn.nonce == nonce).then_some(slot)
+    }
+
+    /// An accept came again: the confirm was lost.
+    fn confirm_again(&mut self, packet: &Packet<'_>, nonce: u64) {
+        if let Some(slot) = self.find(packet.header.conn) {
+            let conn = &mut self.conns[slot as usize];
+            if conn.side == Side::Initiator && conn.peer == packet.src && conn.nonce == nonce {
+                conn.confirm_due = conn.state.is_established();
+                self.mark_ready(slot);
+            }
+        }
+    }
+
+    fn must_ask_cookie(&self) -> bool {
+        self.config.require_cookie || self.half_open >= self.config.max_half_open
+    }
+
+    fn proves(&mut self, now: Nanos, src: MacAddr, open: &Open) -> bool {
+        let Some(cookie) = open.cookie else { return false };
+        let good = self.identity.is_cookie(now, src, (open.conn, open.nonce), &cookie);
+        self.counters.drop_bad_cookie += u64::from(!good);
+        good
+    }
+
+    fn admit(&mut self, now: Nanos, src: MacAddr, open: &Open) -> bool {
+        if self.conns.len() >= self.config.max_connections {
+            return false;
+        }
+        let Some(window) = self.budget.open_window() else { return false };
+        let local = self.params(window);
+        let side = (Side::Responder, Some(open.nonce));
+        let slot = self.insert(now, (src, open.conn), side, (local, open.params));
+        self.by_peer.insert((src.octets(), open.conn.0), slot);
+        self.half_open += 1;
+        self.conns[slot as usize].counted_half_open = true;
+        self.reply(Reply::Accept { slot });
+        self.mark_ready(slot);
+        true
+    }
+
+    fn insert(
+        &mut self,
+        now: Nanos,
+        peer: (MacAddr, ConnId),
+        side: (Side, Option<u64>),
+        params: (Params, Params),
+    ) -> u32 {
+        let slot = self.conns.vacant_key() as u32;
+        let id = self.identity.conn_id(slot);
+        let nonce = side.1.unwrap_or_else(|| self.identity.draw());
+        let (local, remote) = params;
+        let birth = Birth { slot, id, peer_id: peer.1, peer: peer.0, side: side.0, nonce, local, remote };
+        self.conns.insert(Connection::new(birth, now, &self.config, self.frames));
+        slot
+    }
+
+    /// What we offer with a receive window of `window` segments.
+    fn params(&self, window: u64) -> Params {
+        let bytes = window * max_payload(usize::from(self.mtu)) as u64;
+        let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes);
+        Params {
+            mtu: self.mtu,
+            streams: self.config.max_streams,
+            conn_credit: window,
+            stream_credit,
+            idle_timeout_ms: (self.config.idle_timeout_ns / MILLISECOND).min(u64::from(u32::MAX)) as u32,
+        }
+    }
+
+    fn refuse(&mut self, src: MacAddr, open: &Open, code: u8) {
+        self.reply(Reply::Reset { dst: src, conn: open.conn, number: open.nonce, code });
+    }
+
+    fn why_no_peer(&self, mac: MacAddr) -> Option<&'static str> {
+        match mac {
+            mac if mac == self.identity.mac => Some("it is our own"),
+            mac if mac.is_multicast() || mac.is_broadcast() => Some("it is a group address"),
+            mac if mac.is_zero() => Some("it is all zeros"),
+            _ => None,
+        }
+    }
+}
+
+// A request for a cookie is never longer than the open that caused it.
+const _: () = assert!(COOKIE_LEN + 8 <= crate::wire::open::OPEN_LEN);

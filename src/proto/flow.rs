@@ -1,0 +1,196 @@
+//! Credit. Per connection it is counted in segments, because a frame is what a segment occupies at its receiver,
+//! however short it is; per stream in bytes, so that one slow reader can't take the whole connection.
+//!
+//! Receiver: `limit = released + window`, so what is granted and not yet used plus what is held never exceeds the
+//! window, and the windows of all connections never exceed the frames set aside for receiving.
+
+/// The frames that an endpoint may lend to the receive windows of its connections.
+#[derive(Debug)]
+pub struct RxBudget {
+    free: u64,
+}
+
+impl RxBudget {
+    /// A budget of `frames`.
+    pub fn new(frames: u64) -> RxBudget {
+        RxBudget { free: frames }
+    }
+
+    /// A window for a new connection: half of what is left, so that there is always something for the next one.
+    /// `None` when less than [`MIN_WINDOW`] would be left for it.
+    pub fn open_window(&mut self) -> Option<u64> {
+        let window = self.free / 2;
+        if window < MIN_WINDOW {
+            return None;
+        }
+        self.free -= window;
+        Some(window)
+    }
+
+    /// What `open_window` would give, without taking it (for an answer that keeps no state).
+    pub fn offer(&self) -> u64 {
+        self.free / 2
+    }
+
+    /// Takes up to `more` for a connection that has shown that it needs it; leaves at least half.
+    pub fn widen(&mut self, more: u64) -> u64 {
+        let given = more.min(self.free / 2);
+        self.free -= given;
+        given
+    }
+
+    /// A connection is gone.
+    pub fn close_window(&mut self, window: u64) {
+        self.free += window;
+    }
+}
+
+/// Segments that a connection must be able to have in the receiver's hands to be worth opening: two bursts, so that
+/// one can be read while the next arrives. Lower stalls on every burst, higher refuses connections needlessly.
+pub const MIN_WINDOW: u64 = 16;
+
+/// The receiver's side of one credit: of a connection in segments, or of a stream in bytes.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// How much may be granted and unreleased at a time.
+    window: u64,
+    /// Cumulative: consumed by the application.
+    released: u64,
+    /// The limit that the peer was last told.
+    told: u64,
+    /// Cumulative: what has arrived (highest, for a stream's offset).
+    used: u64,
+    /// `released` when the window was last looked at for tuning.
+    tuned_at: u64,
+    /// And when that was.
+    tuned_ns: u64,
+}
+
+impl Granted {
+    /// A credit whose peer starts with `window`.
+    pub fn new(window: u64) -> Granted {
+        Granted { window, released: 0, told: window, used: 0, tuned_at: 0, tuned_ns: 0 }
+    }
+
+    /// The peer used credit up to the cumulative `used`. False if it never had that much.
+    #[must_use]
+    pub fn on_used(&mut self, used: u64) -> bool {
+        if used > self.told {
+            return false;
+        }
+        self.used = self.used.max(used);
+        true
+    }
+
+    /// Cumulative use so far.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// The application consumed `amount`.
+    pub fn on_released(&mut self, amount: u64) {
+        self.released += amount;
+    }
+
+    /// Whether the peer should be told a new limit: an eighth of the window has been released since. More often costs
+    /// packets, more rarely makes the sender wait near the end of its credit.
+    pub fn is_due(&self) -> bool {
+        self.limit() - self.told >= (self.window / 8).max(1)
+    }
+
+    /// The limit to tell now.
+    pub fn poll_limit(&mut self) -> u64 {
+        self.told = self.told.max(self.limit());
+        self.told
+    }
+
+    /// Used and not released: what the receiver holds.
+    pub fn held(&self) -> u64 {
+        self.used - self.released.min(self.used)
+    }
+
+    /// The window.
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// How much more window the credit deserves: the application consumed half of it within a round trip or two, so
+    /// the window may be what limits the sender. The caller says how much it could give through [`Granted::widen`].
+    pub fn poll_wish(&mut self, now: u64, rtt_ns: u64) -> u64 {
+        if now.saturating_sub(self.tuned_ns) > 2 * rtt_ns {
+            self.tuned_ns = now;
+            self.tuned_at = self.released;
+            return 0;
+        }
+        if self.released - self.tuned_at < self.window / 2 {
+            return 0;
+        }
+        self.tuned_ns = now;
+        self.tuned_at = self.released;
+        self.window
+    }
+
+    /// Widens the window.
+    pub fn widen(&mut self, more: u64) {
+        self.window += more;
+    }
+
+    fn limit(&self) -> u64 {
+        (self.released + self.window).max(self.told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn granted_and_held_never_exceed_the_window() {
+        let mut credit = Granted::new(64);
+        let mut used = 0;
+        for _ in 0..1000 {
+            let told = credit.poll_limit();
+            used = told;
+            assert!(credit.on_used(used));
+            assert!(!credit.on_used(told + 1));
+            assert!(used - credit.released <= 64);
+            credit.on_released(7);
+        }
+        assert!(used > 6000);
+    }
+
+    #[test]
+    fn updates_come_by_eighths() {
+        let mut credit = Granted::new(64);
+        credit.on_released(7);
+        assert!(!credit.is_due());
+        credit.on_released(1);
+        assert!(credit.is_due());
+        assert_eq!(credit.poll_limit(), 72);
+        assert!(!credit.is_due());
+    }
+
+    #[test]
+    fn windows_never_exceed_the_budget() {
+        let mut budget = RxBudget::new(1000);
+        let mut sum = 0;
+        while let Some(window) = budget.open_window() {
+            sum += window;
+        }
+        assert!(sum <= 1000 && sum > 900);
+        budget.close_window(500);
+        assert_eq!(budget.open_window(), Some((1000 - sum + 500) / 2));
+    }
+
+    #[test]
+    fn a_window_that_limits_grows() {
+        let mut credit = Granted::new(64);
+        assert_eq!(credit.poll_wish(1_000, 100), 0);
+        credit.on_released(40);
+        assert_eq!(credit.poll_wish(1_100, 100), 64);
+        credit.widen(64);
+        assert_eq!(credit.window(), 128);
+        credit.on_released(10);
+        assert_eq!(credit.poll_wish(10_000, 100), 0, "slow reading earns nothing");
+    }
+}

@@ -1,0 +1,333 @@
+//! The receiving half: segments that wait for earlier bytes stay in the frames that they arrived in.
+//!
+//! They are kept as runs without gaps, each a chain of frames: after a loss every packet extends the last run, which
+//! costs the same however many wait, and a retransmission joins two runs.
+
+use std::collections::BTreeMap;
+
+use crate::base::FrameId;
+use crate::proto::flow::Granted;
+use crate::proto::segment::{NO_FRAME, SegmentTable};
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub struct RecvHalf {
+    /// Offset of the next byte to be delivered.
+    next: u64,
+    held: BTreeMap<u64, Run>,
+    /// Where the stream ends, once known.
+    end: Option<u64>,
+    /// Segments that arrived, cumulative.
+    segments: u64,
+    state: RecvState,
+    /// First frame of a run whose turn has come, or [`NO_FRAME`].
+    ready: u32,
+    /// What the peer may send, in bytes.
+    pub credit: Granted,
+}
+
+/// Held segments without a gap between them.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    end: u64,
+    first: u32,
+    last: u32,
+}
+
+/// Where a receiving half is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RecvState {
+    /// Bytes may arrive.
+    Open,
+    /// Everything was delivered, the end included.
+    Done,
+    /// We asked the peer to stop; what still arrives is dropped.
+    Stopped,
+    /// The peer gave it up.
+    Reset,
+}
+
+/// What becomes of a segment that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// It is next: deliver it, then whatever [`RecvHalf::poll_held`] gives.
+    Next,
+    /// It waits for earlier bytes.
+    Held,
+    /// Its bytes are here already, or no longer wanted; the frame is free again. True: it is new all the same, and
+    /// used credit.
+    Unwanted(bool),
+    /// The peer used more credit than it had.
+    BeyondCredit,
+    /// The peer breaks the rules.
+    Violation(&'static str),
+}
+
+/// A segment as it arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// The frame that it is in.
+    pub frame: FrameId,
+    /// Its place in the stream.
+    pub offset: u64,
+    /// Payload bytes.
+    pub len: u16,
+    /// The stream ends with it.
+    pub fin: bool,
+}
+
+impl RecvHalf {
+    /// A half whose peer may send `window` bytes at first.
+    pub fn new(window: u64) -> RecvHalf {
+        RecvHalf {
+            next: 0,
+            held: BTreeMap::new(),
+            end: None,
+            segments: 0,
+            state: RecvState::Open,
+            ready: NO_FRAME,
+            credit: Granted::new(window),
+        }
+    }
+
+    /// A segment arrived in a packet that had not been seen before.
+    pub fn on_segment(&mut self, table: &mut SegmentTable, segment: Segment) -> Arrival {
+        let Segment { offset, len, fin, .. } = segment;
+        let Some(end) = offset.checked_add(u64::from(len)) else { return Arrival::Violation("offset overflow") };
+        if let Some(known) = self.end
+            && (end > known || (fin && end != known))
+        {
+            return Arrival::Violation("bytes beyond the end of the stream");
+        }
+        if len == 0 && !fin {
+            return Arrival::Violation("empty segment");
+        }
+        match self.state {
+            RecvState::Done => return Arrival::Unwanted(false),
+            RecvState::Reset => return Arrival::Unwanted(false),
+            // After a stop nothing is kept, so duplicates can't be told; counting one twice only shortens our own
+            // window until the reset with its total arrives.
+            RecvState::Stopped => {
+                self.segments += 1;
+                return Arrival::Unwanted(true);
+            }
+            RecvState::Open => {}
+        }
+        let fin_again = fin && self.end.is_some();
+        if end < self.next || (end == self.next && (len > 0 || fin_again)) {
+            return Arrival::Unwanted(false);
+        }
+        if offset < self.next {
+            return Arrival::Violation("segment cut anew");
+        }
+        let arrival = if offset == self.next {
+            self.on_next(segment, end)
+        } else {
+            self.on_early(table, segment, end, fin_again)
+        };
+        if matches!(arrival, Arrival::Next | Arrival::Held) {
+            if fin {
+                self.end = Some(end);
+            }
+            self.segments += 1;
+        }
+        arrival
+    }
+
+    /// The next held segment that has become deliverable. To be called until `None` before the next arrival.
+    pub fn poll_held(&mut self, table: &mut SegmentTable) -> Option<(FrameId, u16, bool)> {
+        if self.ready == NO_FRAME {
+            let first = self.held.first_entry()?;
+            if *first.key() != self.next {
+                return None;
+            }
+            self.ready = first.remove().first;
+        }
+        let frame = FrameId(self.ready);
+        let entry = *table.rx(frame);
+        self.ready = entry.next;
+        self.next += u64::from(entry.len);
+        self.note_delivered(entry.fin);
+        Some((frame, entry.len, entry.fin))
+    }
+
+    /// The peer gave the stream up after `total` segments: held frames are free again. Tells how many segments of the
+    /// connection's credit will never arrive, or `None` if the half was over already.
+    pub fn on_reset(&mut self, table: &mut SegmentTable, total: u64, released: &mut Vec<FrameId>) -> Option<u64> {
+        if matches!(self.state, RecvState::Done | RecvState::Reset) {
+            return None;
+        }
+        self.state = RecvState::Reset;
+        self.release_held(table, released);
+        Some(total.saturating_sub(self.segments))
+    }
+
+    /// The application wants no more: held frames are free again.
+    pub fn on_stop(&mut self, table: &mut SegmentTable, released: &mut Vec<FrameId>) -> bool {
+        if self.state != RecvState::Open {
+            return false;
+        }
+        self.state = RecvState::Stopped;
+        self.release_held(table, released);
+        true
+    }
+
+    /// Nothing more will arrive that matters.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, RecvState::Done | RecvState::Reset)
+    }
+
+    /// Bytes may arrive and be delivered.
+    pub fn is_open(&self) -> bool {
+        self.state == RecvState::Open
+    }
+
+    fn on_next(&mut self, segment: Segment, end: u64) -> Arrival {
+        if let Some((&start, _)) = self.held.first_key_value()
+            && start < end
+        {
+            return Arrival::Violation("segment cut anew");
+        }
+        if !self.credit.on_used(end) {
+            return Arrival::BeyondCredit;
+        }
+        self.next = end;
+        self.note_delivered(segment.fin);
+        Arrival::Next
+    }
+
+    fn on_early(&mut self, table: &mut SegmentTable, segment: Segment, end: u64, fin_again: bool) -> Arrival {
+        let Segment { frame, offset, len, fin } = segment;
+        let before = self.held.range(..=offset).next_back().map(|(&start, &run)| (start, run));
+        if let Some((_, run)) = before
+            && (run.end > offset || (run.end == offset && len == 0 && fin_again))
+        {
+            return if end <= run.end { Arrival::Unwanted(false) } else { Arrival::Violation("segment cut anew") };
+        }
+        let after = self.held.range(offset + 1..).next().map(|(&start, &run)| (start, run));
+        if let Some((start, _)) = after
+            && start < end
+        {
+            return Arrival::Violation("segment cut anew");
+        }
+        if !self.credit.on_used(end) {
+            return Arrival::BeyondCredit;
+        }
+        let entry = table.rx(frame);
+        entry.next = NO_FRAME;
+        entry.len = len;
+        entry.fin = fin;
+        let mut start = offset;
+        let mut run = Run { end, first: frame.0, last: frame.0 };
+        if let Some((earlier, mut joined)) = before
+            && joined.end == offset
+        {
+            table.rx(FrameId(joined.last)).next = frame.0;
+            joined.last = frame.0;
+            joined.end = end;
+            (start, run) = (earlier, joined);
+        }
+        if let Some((later, next)) = after
+            && later == end
+        {
+            table.rx(FrameId(run.last)).next = next.first;
+            run.last = next.last;
+            run.end = next.end;
+            self.held.remove(&later);
+        }
+        self.held.insert(start, run);
+        Arrival::Held
+    }
+
+    fn note_delivered(&mut self, fin: bool) {
+        if fin {
+            self.state = RecvState::Done;
+        }
+    }
+
+    fn release_held(&mut self, table: &mut SegmentTable, released: &mut Vec<FrameId>) {
+        for run in std::mem::take(&mut self.held).into_values() {
+            let mut frame = run.first;
+            while frame != NO_FRAME {
+                released.push(FrameId(frame));
+                frame = table.rx(FrameId(frame)).next;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arrive(half: &mut RecvHalf, table: &mut SegmentTable, frame: u32, at: (u64, u16, bool)) -> Vec<u32> {
+        let segment = Segment { frame: FrameId(frame), offset: at.0, len: at.1, fin: at.2 };
+        let mut delivered = Vec::new();
+        if half.on_segment(table, segment) == Arrival::Next {
+            delivered.push(frame);
+            while let Some((held, _, _)) = half.poll_held(table) {
+                delivered.push(held.0);
+            }
+        }
+        delivered
+    }
+
+    proptest! {
+        /// Any order, with duplicates, of segments of any length delivers each once and in order.
+        #[test]
+        fn any_order_is_delivered_in_order(
+            lens in prop::collection::vec(1u16..50, 1..60),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+            empty_end in any::<bool>(),
+        ) {
+            let mut segments = Vec::new();
+            let mut offset = 0;
+            for len in &lens {
+                segments.push((offset, *len, false));
+                offset += u64::from(*len);
+            }
+            if empty_end { segments.push((offset, 0, true)); } else { segments.last_mut().unwrap().2 = true; }
+            let mut table = SegmentTable::new(512);
+            let mut half = RecvHalf::new(1 << 20);
+            let mut delivered = Vec::new();
+            let picks = order.iter().map(|i| i.index(segments.len())).chain(0..segments.len());
+            for (frame, pick) in picks.enumerate() {
+                let got = arrive(&mut half, &mut table, frame as u32, segments[pick]);
+                delivered.extend(got.into_iter().map(|f| (f, pick)));
+            }
+            prop_assert_eq!(delivered.len(), segments.len());
+            prop_assert!(half.is_over());
+        }
+    }
+
+    #[test]
+    fn overlap_and_bytes_after_the_end_are_violations() {
+        let (mut table, mut half) = (SegmentTable::new(8), RecvHalf::new(1000));
+        arrive(&mut half, &mut table, 0, (10, 10, false));
+        let cut = Segment { frame: FrameId(1), offset: 15, len: 10, fin: false };
+        assert!(matches!(half.on_segment(&mut table, cut), Arrival::Violation(_)));
+        arrive(&mut half, &mut table, 2, (20, 5, true));
+        let beyond = Segment { frame: FrameId(3), offset: 25, len: 1, fin: false };
+        assert!(matches!(half.on_segment(&mut table, beyond), Arrival::Violation(_)));
+    }
+
+    #[test]
+    fn credit_is_enforced() {
+        let (mut table, mut half) = (SegmentTable::new(8), RecvHalf::new(10));
+        let much = Segment { frame: FrameId(0), offset: 5, len: 6, fin: false };
+        assert_eq!(half.on_segment(&mut table, much), Arrival::BeyondCredit);
+    }
+
+    #[test]
+    fn a_reset_frees_what_was_held_and_tells_what_will_not_come() {
+        let (mut table, mut half) = (SegmentTable::new(8), RecvHalf::new(1000));
+        arrive(&mut half, &mut table, 0, (10, 10, false));
+        arrive(&mut half, &mut table, 1, (20, 10, false));
+        let mut released = Vec::new();
+        assert_eq!(half.on_reset(&mut table, 5, &mut released), Some(3));
+        assert_eq!(released, [FrameId(0), FrameId(1)]);
+        assert_eq!(half.on_reset(&mut table, 5, &mut released), None);
+    }
+}
