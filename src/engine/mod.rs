@@ -11,6 +11,8 @@ mod frames;
 mod grants;
 pub mod port;
 mod rx;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 use std::collections::{BTreeMap, VecDeque};
