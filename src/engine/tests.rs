@@ -56,7 +56,11 @@ impl World {
             }
             self.step();
         }
-        panic!("{what} did not happen; a {:?} b {:?}", self.a.engine.endpoint.counters(), self.b.engine.endpoint.counters());
+        panic!(
+            "{what} did not happen; a {:?} b {:?}",
+            self.a.engine.endpoint.counters(),
+            self.b.engine.endpoint.counters()
+        );
     }
 
     fn connect(&mut self) -> (ConnPort, ConnPort) {
@@ -116,8 +120,10 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[test]
 fn bytes_cross_in_order_and_every_frame_comes_home() {
-    let mut world = World::new(MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() }, Config::default());
-    let free_at_start = [world.a.engine.link.free_frames(), world.b.engine.link.free_frames()];
+    let mut world =
+        World::new(MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() }, Config::default());
+    let all = |host: &Host| host.engine.link.free_frames() + host.engine.spare.len();
+    let free_at_start = [all(&world.a), all(&world.b)];
     let (ours, theirs) = world.connect();
     let mut stream = world.open_stream(&ours);
     let data = pattern(3_000_000);
@@ -135,10 +141,11 @@ fn bytes_cross_in_order_and_every_frame_comes_home() {
     world.a.commands.send(Command::Finish { conn: ours.key }).unwrap();
     world.b.commands.send(Command::Finish { conn: theirs.key }).unwrap();
     world.until("finished", |_| ours.shared.closed.get().and(theirs.shared.closed.get()).cloned());
-    world.until("drained", |world| (world.a.engine.endpoint.connections() + world.b.engine.endpoint.connections() == 0).then_some(()));
+    world.until("drained", |world| {
+        (world.a.engine.endpoint.connections() + world.b.engine.endpoint.connections() == 0).then_some(())
+    });
     for (host, free) in [(&world.a, free_at_start[0]), (&world.b, free_at_start[1])] {
-        let spare = host.engine.spare.len();
-        assert_eq!(host.engine.link.free_frames() + spare, free, "frames lost; {:?}", host.engine.link.stats());
+        assert_eq!(all(host), free, "frames lost; {:?}", host.engine.link.stats());
         assert_eq!(host.engine.frames.sending(), 0);
         assert!(host.engine.streams.is_empty() && host.engine.by_slot.is_empty());
     }
