@@ -2,8 +2,8 @@
 //!
 //! Decides: acknowledged, lost, lost after all not, tail probe, window, pacing. Does not: choose what is sent or sent
 //! again, read clocks, see payload. Called by: the connection (`proto`), once per packet sent, ACK and timer.
-//! Invariant: a packet number that asks for an acknowledgement leaves exactly once, as acknowledged or as lost; its cost
-//! is O(1) over its life, whatever is in flight.
+//! Invariant: a packet number that asks for an acknowledgement leaves exactly once, as acknowledged or as lost; its
+//! cost is O(1) over its life, whatever is in flight.
 
 pub mod congestion;
 mod loss;

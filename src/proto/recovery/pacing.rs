@@ -9,8 +9,8 @@ use crate::base::time::MICROSECOND;
 /// Most packets in one permit: the NIC batch of a turn. More would keep a turn from its other work and overrun a
 /// 256-entry peer ring (veth); fewer would pay the kick for less.
 pub const BURST_PACKETS: u64 = 64;
-/// How much of the rate one permit may carry ahead of the schedule. 40 µs at 10 Gbit/s are 33 frames: enough to pay for
-/// a kick, and no more than a shallow switch buffer holds. Lower: bursts of one or two frames at 10 Gbit/s, a kick each.
+/// How much of the rate one permit may carry ahead of the schedule. 40 µs at 10 Gbit/s are 33 frames: enough to pay
+/// for a kick, and no more than a shallow switch buffer holds. Lower: bursts of one or two frames at 10 Gbit/s, a kick each.
 /// Higher: microbursts, which drop first at a slower hop.
 const QUANTUM_NS: Nanos = 40 * MICROSECOND;
 /// How far behind its schedule a sender may be and still make good. A turn of a loaded worker takes 20–100 µs and a

@@ -154,8 +154,8 @@ impl SentRing {
         }
     }
 
-    /// Of the 64 packets of word `index`, those in `bits` have arrived: the outstanding ones go to `acked`, those held for
-    /// lost to `late`. Returns the wire bytes of the former. The caller ends with [`settle`](Self::settle).
+    /// Of the 64 packets of word `index`, those in `bits` have arrived: the outstanding ones go to `acked`, those held
+    /// for lost to `late`. Returns the wire bytes of the former. The caller ends with [`settle`](Self::settle).
     pub fn acknowledge(&mut self, index: u64, bits: u64, acked: &mut Vec<Sent>, late: &mut Vec<Sent>) -> u64 {
         self.examined += 1;
         if !self.in_reach(index) {

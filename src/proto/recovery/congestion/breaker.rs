@@ -1,7 +1,7 @@
-//! The circuit breaker of `fixed`: finds out that the rate does not arrive, steps down to what does, tries its way back.
+//! The circuit breaker of `fixed`: finds that the rate does not arrive, steps down to what does, tries its way back.
 //!
-//! Loss alone proves nothing (a dirty fibre loses at any rate), so every step is checked: a step down that does not lessen
-//! the loss is taken back, a step up that does not deliver more is taken back.
+//! Loss alone proves nothing (a dirty fibre loses at any rate), so every step is checked: a step down that does not
+//! lessen the loss is taken back, a step up that does not deliver more is taken back.
 
 use super::{Notice, Totals, Why};
 use crate::base::time::{MILLISECOND, SECOND};

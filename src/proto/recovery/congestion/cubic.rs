@@ -148,7 +148,7 @@ impl Controller for Cubic {
     }
 
     fn ssthresh_bytes(&self) -> Option<u64> {
-        self.window.ssthresh.is_finite().then(|| (self.window.ssthresh * self.mss as f64) as u64)
+        self.window.ssthresh.is_finite().then_some((self.window.ssthresh * self.mss as f64) as u64)
     }
 
     fn pacing_bps(&self, rtt: &Rtt) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! Reno, the teaching one: slow start, congestion avoidance, one halving per round trip (RFC 5681 as RFC 9002 §7 tells it).
+//! Reno, the teaching one: slow start, congestion avoidance, one halving per round trip (RFC 5681 as in RFC 9002 §7).
 
 use super::{AckSample, Controller, INITIAL_WINDOW_PACKETS, LossSample, MIN_WINDOW_PACKETS, window_pacing};
 use crate::proto::recovery::rtt::Rtt;

@@ -22,7 +22,7 @@ fn window_controllers_fill_a_clean_link() {
 
 #[test]
 fn cubic_leaves_slow_start_before_the_queue_overflows() {
-    // The round that shows the queue and three conservative ones quadruple the window: one round trip of queue is too little.
+    // The round that shows the queue and three conservative ones quadruple the window.
     let mut path = Path::new(GBIT, 10 * MILLISECOND);
     path.queue_bytes *= 4;
     let mut world = Loop::new(Algorithm::Cubic, path);
