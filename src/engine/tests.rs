@@ -13,7 +13,7 @@ use crate::proto::config::Config;
 use std::sync::atomic::Ordering;
 
 struct Host {
-    engine: Engine<MemoryLink>,
+    engine: Engine<Rough>,
     commands: Sender<Command>,
     incoming: Receiver<ConnPort>,
     mac: MacAddr,
@@ -25,7 +25,94 @@ struct World {
     b: Host,
 }
 
-fn host(link: MemoryLink, seed: u8, proto: Config) -> Host {
+/// What happens to received frames, each with this many in a thousand.
+#[derive(Clone, Copy, Default)]
+struct Trouble {
+    lost: u64,
+    late: u64,
+    twice: u64,
+    bent: u64,
+}
+
+/// A link whose received frames meet trouble, drawn from a seed.
+struct Rough {
+    inner: MemoryLink,
+    state: u64,
+    held: Option<Frame>,
+    trouble: Trouble,
+}
+
+impl Rough {
+    fn hits(&mut self, in_thousand: u64) -> bool {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % 1000 < in_thousand
+    }
+
+    fn copy(&mut self, frame: &Frame) -> Option<Frame> {
+        let mut copy = self.inner.alloc()?;
+        copy.room_mut()[..frame.len()].copy_from_slice(frame.bytes());
+        copy.set_len(frame.len());
+        Some(copy)
+    }
+}
+
+impl Link for Rough {
+    fn caps(&self) -> &crate::link::Caps {
+        self.inner.caps()
+    }
+    fn alloc(&mut self) -> Option<Frame> {
+        self.inner.alloc()
+    }
+    fn free(&mut self, frame: Frame) {
+        self.inner.free(frame);
+    }
+    fn free_frames(&self) -> usize {
+        self.inner.free_frames()
+    }
+    fn rx_burst(&mut self, out: &mut Vec<Frame>, max: usize) -> usize {
+        let mut frames = Vec::new();
+        self.inner.rx_burst(&mut frames, max);
+        let before = out.len();
+        for mut frame in frames {
+            let Trouble { lost, late, twice, bent } = self.trouble;
+            if self.hits(lost) {
+                self.inner.free(frame);
+                continue;
+            }
+            if self.hits(bent) {
+                let at = self.state as usize % frame.len();
+                frame.bytes_mut()[at] ^= 0x10;
+            }
+            let copy = if self.hits(twice) { self.copy(&frame) } else { None };
+            out.extend(copy);
+            if self.held.is_none() && self.hits(late) {
+                self.held = Some(frame);
+                continue;
+            }
+            out.push(frame);
+            out.extend(self.held.take());
+        }
+        out.len() - before
+    }
+    fn tx_burst(&mut self, frames: &mut VecDeque<Frame>) -> usize {
+        self.inner.tx_burst(frames)
+    }
+    fn reap(&mut self, done: &mut Vec<Frame>) -> usize {
+        self.inner.reap(done)
+    }
+    fn kick(&mut self) -> Result<(), LinkError> {
+        self.inner.kick()
+    }
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.poll_fd()
+    }
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        self.inner.stats()
+    }
+}
+
+fn host(link: MemoryLink, seed: u8, proto: Config, trouble: Trouble) -> Host {
+    let link = Rough { inner: link, state: u64::from(seed), held: None, trouble };
     let mac = link.caps().mac;
     let (commands, receiver) = unbounded();
     let doorbell = Doorbell::new(Waker::noop().clone());
@@ -37,8 +124,12 @@ fn host(link: MemoryLink, seed: u8, proto: Config) -> Host {
 
 impl World {
     fn new(memory: MemoryConfig, proto: Config) -> World {
+        World::rough(memory, proto, Trouble::default())
+    }
+
+    fn rough(memory: MemoryConfig, proto: Config, trouble: Trouble) -> World {
         let (a, b) = pair(memory);
-        let mut world = World { now: SECOND, a: host(a, 1, proto.clone()), b: host(b, 2, proto) };
+        let mut world = World { now: SECOND, a: host(a, 1, proto.clone(), trouble), b: host(b, 2, proto, trouble) };
         world.step();
         world
     }
@@ -118,15 +209,16 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
 }
 
-#[test]
-fn bytes_cross_in_order_and_every_frame_comes_home() {
-    let mut world =
-        World::new(MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() }, Config::default());
-    let all = |host: &Host| host.engine.link.free_frames() + host.engine.spare.len();
-    let free_at_start = [all(&world.a), all(&world.b)];
+fn all_frames(host: &Host) -> usize {
+    host.engine.link.free_frames() + host.engine.spare.len() + usize::from(host.engine.link.held.is_some())
+}
+
+/// Moves `len` bytes from a to b, closes, and checks that the bytes are right and every frame is home.
+fn transfer(mut world: World, len: usize) -> World {
+    let free_at_start = [all_frames(&world.a), all_frames(&world.b)];
     let (ours, theirs) = world.connect();
     let mut stream = world.open_stream(&ours);
-    let data = pattern(3_000_000);
+    let data = pattern(len);
     let (mut rest, mut fin, mut got) = (&data[..], true, Vec::new());
     let mut peer: Option<StreamPort> = None;
     world.until("all bytes", |_| {
@@ -141,15 +233,39 @@ fn bytes_cross_in_order_and_every_frame_comes_home() {
     world.a.commands.send(Command::Finish { conn: ours.key }).unwrap();
     world.b.commands.send(Command::Finish { conn: theirs.key }).unwrap();
     world.until("finished", |_| ours.shared.closed.get().and(theirs.shared.closed.get()).cloned());
-    world.until("drained", |world| {
-        (world.a.engine.endpoint.connections() + world.b.engine.endpoint.connections() == 0).then_some(())
-    });
+    let open = |world: &World| world.a.engine.endpoint.connections() + world.b.engine.endpoint.connections();
+    world.until("drained", |world| (open(world) == 0).then_some(()));
     for (host, free) in [(&world.a, free_at_start[0]), (&world.b, free_at_start[1])] {
-        assert_eq!(all(host), free, "frames lost; {:?}", host.engine.link.stats());
+        assert_eq!(all_frames(host), free, "frames lost; {:?}", host.engine.link.stats());
         assert_eq!(host.engine.frames.sending(), 0);
         assert!(host.engine.streams.is_empty() && host.engine.by_slot.is_empty());
     }
+    world
+}
+
+#[test]
+fn bytes_cross_in_order_and_every_frame_comes_home() {
+    let memory = MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() };
+    let mut world = transfer(World::new(memory, Config::default()), 3_000_000);
     assert_eq!(world.a.engine.endpoint.counters().lost_packets, 0);
+}
+
+#[test]
+fn bytes_survive_loss_reordering_duplication_and_corruption() {
+    for trouble in [
+        Trouble { lost: 50, ..Default::default() },
+        Trouble { late: 100, ..Default::default() },
+        Trouble { twice: 100, ..Default::default() },
+        Trouble { bent: 50, ..Default::default() },
+        Trouble { lost: 20, late: 20, twice: 20, bent: 20 },
+    ] {
+        let memory = MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() };
+        let mut world = transfer(World::rough(memory, Config::default(), trouble), 1_000_000);
+        let sent = world.a.engine.endpoint.counters().clone();
+        if trouble.lost + trouble.bent > 0 {
+            assert!(sent.retransmitted_packets > 0, "{sent:?}");
+        }
+    }
 }
 
 #[test]
