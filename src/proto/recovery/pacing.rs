@@ -1,7 +1,8 @@
 //! Pacing: when the next burst may leave, to the nanosecond of the turn.
 //!
-//! A schedule, not a bucket: `next_ns` is when the wire would be free if the rate were the wire's. A burst that the
-//! worker could send only late is made good for, up to [`CREDIT_NS`].
+//! A schedule, not a bucket: `next_ns` is when the wire would be free if the rate were the wire's. A burst begins when
+//! that time has come and ends when the schedule is a quantum ahead; so packets leave in bursts that pay for a kick,
+//! however often the caller asks. What the worker could send only late is made good for, up to [`CREDIT_NS`].
 
 use crate::base::Nanos;
 use crate::base::time::MICROSECOND;
@@ -9,8 +10,8 @@ use crate::base::time::MICROSECOND;
 /// Most packets in one permit: the NIC batch of a turn. More would keep a turn from its other work and overrun a
 /// 256-entry peer ring (veth); fewer would pay the kick for less.
 pub const BURST_PACKETS: u64 = 64;
-/// How much of the rate one permit may carry ahead of the schedule. 40 µs at 10 Gbit/s are 33 frames: enough to pay
-/// for a kick, and no more than a shallow switch buffer holds. Lower: bursts of one or two frames at 10 Gbit/s, a kick each.
+/// How far one burst may run ahead of the schedule. 40 µs at 10 Gbit/s are 33 frames: enough to pay for a kick, and no
+/// more than a shallow switch buffer holds. Lower: bursts of one or two frames at 10 Gbit/s, a kick each.
 /// Higher: microbursts, which drop first at a slower hop.
 const QUANTUM_NS: Nanos = 40 * MICROSECOND;
 /// How far behind its schedule a sender may be and still make good. A turn of a loaded worker takes 20–100 µs and a
@@ -26,8 +27,12 @@ pub struct Pacer {
     rate_bps: u64,
     /// Nanoseconds per byte, times 2^32, so that a packet costs a multiplication and no division.
     ns_per_byte_q32: u64,
+    /// How far a burst may run ahead: [`QUANTUM_NS`], or what [`BURST_PACKETS`] take where that is less.
+    quantum_ns: Nanos,
     next_ns: Nanos,
     fraction_q32: u64,
+    /// The burst is over: wait for the schedule.
+    closed: bool,
 }
 
 /// What the pacer says.
@@ -42,7 +47,15 @@ pub enum Pace {
 impl Pacer {
     /// Not paced yet; a full-sized packet takes `mtu_wire_bytes` on the wire.
     pub fn new(mtu_wire_bytes: u64) -> Pacer {
-        Pacer { mtu_wire_bytes, rate_bps: 0, ns_per_byte_q32: 0, next_ns: 0, fraction_q32: 0 }
+        Pacer {
+            mtu_wire_bytes,
+            rate_bps: 0,
+            ns_per_byte_q32: 0,
+            quantum_ns: 0,
+            next_ns: 0,
+            fraction_q32: 0,
+            closed: false,
+        }
     }
 
     /// Sets the rate in wire bits per second; `None` for no pacing.
@@ -55,6 +68,8 @@ impl Pacer {
                 0 => 0,
                 rate => ((8_000_000_000_u128 << 32) / u128::from(rate)) as u64,
             };
+            let batch_ns = (self.duration_of_q32(BURST_PACKETS * self.mtu_wire_bytes) >> 32) as u64;
+            self.quantum_ns = QUANTUM_NS.min(batch_ns).max(1);
         }
     }
 
@@ -69,11 +84,12 @@ impl Pacer {
         if self.rate_bps == 0 {
             return Pace::Now(burst);
         }
-        if self.next_ns > now {
+        if self.closed && self.next_ns > now {
             return Pace::At(self.next_ns);
         }
-        let behind = (now - self.next_ns).min(CREDIT_NS);
-        Pace::Now(self.bytes_in(behind + QUANTUM_NS).clamp(self.mtu_wire_bytes, burst))
+        let begin = self.next_ns.max(now.saturating_sub(CREDIT_NS));
+        let span = (now + self.quantum_ns).saturating_sub(begin);
+        Pace::Now(self.bytes_in(span).clamp(self.mtu_wire_bytes, burst))
     }
 
     /// A packet of `wire_bytes` has left.
@@ -86,9 +102,15 @@ impl Pacer {
             self.next_ns = earliest;
             self.fraction_q32 = 0;
         }
-        let cost = u128::from(wire_bytes) * u128::from(self.ns_per_byte_q32) + u128::from(self.fraction_q32);
-        self.next_ns += (cost >> 32) as u64;
-        self.fraction_q32 = cost as u64 & 0xFFFF_FFFF;
+        let cost_q32 = self.duration_of_q32(wire_bytes) + u128::from(self.fraction_q32);
+        self.next_ns += (cost_q32 >> 32) as u64;
+        self.fraction_q32 = cost_q32 as u64 & 0xFFFF_FFFF;
+        self.closed = self.next_ns >= now + self.quantum_ns;
+    }
+
+    /// What `bytes` take at the rate, in nanoseconds times 2^32.
+    fn duration_of_q32(&self, bytes: u64) -> u128 {
+        u128::from(bytes) * u128::from(self.ns_per_byte_q32)
     }
 
     fn bytes_in(&self, span: Nanos) -> u64 {
@@ -144,6 +166,23 @@ mod tests {
         let sent = run(&mut pacer, 1, 1, 1538) + run(&mut pacer, 1, 1, 1538);
         assert!(sent <= 125 * 290 + 2 * 1538, "{sent}");
         assert!(matches!(pacer.poll(SECOND), Pace::At(_)));
+    }
+
+    #[test]
+    fn who_asks_before_each_packet_gets_bursts_as_well() {
+        let mut pacer = Pacer::new(1538);
+        pacer.set_rate(Some(10_000_000_000));
+        let (mut bursts, mut packets, mut open) = (0, 0, false);
+        for now in (SECOND..SECOND + 10_000_000).step_by(500) {
+            while let Pace::Now(_) = pacer.poll(now) {
+                bursts += u64::from(!std::mem::replace(&mut open, true));
+                pacer.on_sent(now, 1538);
+                packets += 1;
+            }
+            open = false;
+        }
+        assert!((8_120..8_400).contains(&packets), "{packets} packets in 10 ms at 10 Gbit/s");
+        assert!((30..36).contains(&(packets / bursts)), "{packets} packets in {bursts} bursts");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Congestion control: how much may be in flight, and how fast it leaves.
 //!
 //! Decides: window and pacing rate, from acknowledgements and losses. Does not: detect losses, keep packets, read
-//! clocks. Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that a rate
-//! means what the link's label says.
+//! clocks. Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that
+//! a rate means what the link's label says.
 
 mod breaker;
 pub mod cubic;
