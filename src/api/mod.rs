@@ -1,1 +1,35 @@
-//! api
+//! What a program sees: endpoints, connections, streams. Blocking; every wait ends when the endpoint does.
+//!
+//! Decides: what is a comfortable handle. Does not: touch the protocol, descriptors or the link.
+//! Called by: users of the crate, `apps`. Invariant: a frame that was lent to the program comes back, however the
+//! program lets go of it.
+
+mod config;
+mod connection;
+mod discovery;
+mod endpoint;
+mod error;
+mod message;
+mod recv;
+mod reservation;
+mod send;
+mod wait;
+
+pub use config::EndpointConfig;
+pub use connection::Connection;
+pub use endpoint::Endpoint;
+pub use error::{AcceptError, ConnectionError, EndpointStopped, OpenError, ResolveError};
+pub use message::Message;
+pub use recv::RecvStream;
+pub use reservation::Reservation;
+pub use send::SendStream;
+
+pub use crate::base::{MacAddr, Nanos, Rate, StreamId};
+pub use crate::engine::port::{Found, PingReport, PingRun, Snapshot};
+pub use crate::link::Caps;
+pub use crate::link::memory::MemoryConfig;
+pub use crate::link::packet::{OpenError as PacketError, PacketConfig};
+pub use crate::proto::error::{APPLICATION_CODES, CloseReason, ConnectError, StreamError};
+pub use crate::proto::recovery::Algorithm;
+pub use crate::worker::{Idle, WorkerTimes};
+pub use crate::xdp::{Mode, XdpConfig, XdpError};

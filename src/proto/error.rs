@@ -107,6 +107,9 @@ pub enum StreamError {
     /// The receiver wants no more.
     #[error("the peer stopped reading the stream (code {0})")]
     Stopped(u32),
+    /// The sender finished it before.
+    #[error("the stream was finished before: nothing more can be sent on it")]
+    Finished,
     /// The connection ended.
     #[error("{0}")]
     Closed(CloseReason),

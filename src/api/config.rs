@@ -1,0 +1,131 @@
+//! How an endpoint is set up: one value, each setting with its default.
+
+use std::time::Duration;
+
+use crate::base::{Nanos, Rate};
+use crate::engine::EngineConfig;
+use crate::proto::config::Config;
+use crate::proto::recovery::Algorithm;
+use crate::wire::eth::Vlan;
+use crate::worker::{Idle, WorkerConfig};
+
+/// IEEE 802 local experimental EtherType 1.
+const DEFAULT_ETHERTYPE: u16 = 0x88B5;
+
+/// Settings of an endpoint. Begin with [`EndpointConfig::new`] and change what should differ.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    pub(super) worker: WorkerConfig,
+    pub(super) proto: Config,
+    pub(super) ethertype: u16,
+    pub(super) vlan: Option<Vlan>,
+}
+
+impl EndpointConfig {
+    /// The defaults: adaptive idling on any core, CUBIC, EtherType 0x88B5, no VLAN.
+    pub fn new() -> EndpointConfig {
+        EndpointConfig {
+            worker: WorkerConfig::default(),
+            proto: Config::default(),
+            ethertype: DEFAULT_ETHERTYPE,
+            vlan: None,
+        }
+    }
+
+    /// What the worker does when there is nothing to do.
+    #[must_use]
+    pub fn idle(mut self, idle: Idle) -> EndpointConfig {
+        self.worker.idle = idle;
+        self
+    }
+
+    /// Pins the worker to a core.
+    #[must_use]
+    pub fn cpu(mut self, cpu: usize) -> EndpointConfig {
+        self.worker.cpu = Some(cpu);
+        self
+    }
+
+    /// Who decides how fast to send.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> EndpointConfig {
+        self.proto.algorithm = algorithm;
+        self
+    }
+
+    /// The link is ours at this rate: [`Algorithm::Fixed`].
+    #[must_use]
+    pub fn rate(self, rate: Rate) -> EndpointConfig {
+        self.algorithm(Algorithm::Fixed(rate))
+    }
+
+    /// The EtherType of our frames.
+    #[must_use]
+    pub fn ethertype(mut self, ethertype: u16) -> EndpointConfig {
+        self.ethertype = ethertype;
+        self
+    }
+
+    /// Sends with an 802.1Q tag and expects one: VLAN `id` (0 to 4094) and priority `pcp` (0 to 7).
+    #[must_use]
+    pub fn vlan(mut self, id: u16, pcp: u8) -> EndpointConfig {
+        self.vlan = Some(Vlan { id, pcp });
+        self
+    }
+
+    /// How long a silent peer is waited for; zero for ever. An idle connection is probed at a third of it.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> EndpointConfig {
+        self.proto.idle_timeout_ns = nanos(timeout);
+        if !timeout.is_zero() {
+            self.proto.keep_alive_ns = nanos(timeout / 3);
+        }
+        self
+    }
+
+    /// How long `connect` tries.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> EndpointConfig {
+        self.proto.connect_timeout_ns = nanos(timeout);
+        self
+    }
+
+    /// Most connections at a time.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> EndpointConfig {
+        self.proto.max_connections = most;
+        self
+    }
+
+    /// Most streams that a peer may have open on one connection.
+    #[must_use]
+    pub fn max_streams(mut self, most: u32) -> EndpointConfig {
+        self.proto.max_streams = most;
+        self
+    }
+
+    /// Asks every peer for a cookie before keeping any state for it: one more round trip, nothing to exhaust.
+    #[must_use]
+    pub fn require_cookie(mut self, require: bool) -> EndpointConfig {
+        self.proto.require_cookie = require;
+        self
+    }
+
+    /// What the engine gets to know, with fresh randomness.
+    pub(super) fn engine(&self) -> EngineConfig {
+        let mut seed = [0; 32];
+        // Without randomness there would be cookies and reset tokens that anyone can guess.
+        getrandom::fill(&mut seed).expect("the system has no randomness: getrandom(2) failed");
+        EngineConfig { proto: self.proto.clone(), ethertype: self.ethertype, vlan: self.vlan, seed }
+    }
+}
+
+impl Default for EndpointConfig {
+    fn default() -> EndpointConfig {
+        EndpointConfig::new()
+    }
+}
+
+pub(super) fn nanos(span: Duration) -> Nanos {
+    span.as_nanos().try_into().unwrap_or(Nanos::MAX)
+}

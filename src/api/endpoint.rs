@@ -1,0 +1,239 @@
+//! An endpoint: one link, one worker, and the connections over it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use super::config::EndpointConfig;
+use super::connection::Connection;
+use super::error::{AcceptError, EndpointStopped, OpenError};
+use crate::base::{MacAddr, Rate};
+use crate::engine::port::{Command, ConnPort, ConnectOptions, Doorbell, Snapshot};
+use crate::link::memory::{self, MemoryConfig};
+use crate::link::packet::{PacketConfig, PacketLink};
+use crate::link::{Caps, Link};
+use crate::proto::error::ConnectError;
+use crate::proto::recovery::Algorithm;
+use crate::wire::eth::MAX_VLAN_ID;
+use crate::worker::{Worker, WorkerTimes};
+use crate::xdp::{XdpConfig, XdpLink};
+
+/// One link and the worker that serves it. Dropping it shuts it down: every connection ends, and with it every wait.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use farwire::api::{Endpoint, EndpointConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (here, there) = Endpoint::memory_pair(EndpointConfig::new())?;
+/// there.listen()?;
+/// let to = here.connect(there.mac())?;
+/// let (mut send, _) = to.open_stream()?;
+/// send.write_all(b"hello over there")?;
+/// send.finish()?;
+///
+/// let from = there.accept()?;
+/// let (_, mut receive) = from.accept_stream()?;
+/// let mut text = String::new();
+/// receive.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello over there");
+/// send.wait_acked()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Endpoint {
+    worker: Worker,
+    config: EndpointConfig,
+    /// Connections that peers have opened, once we listen.
+    incoming: Mutex<Option<Receiver<ConnPort>>>,
+    /// Held by whoever asks who is on the link.
+    asking: Mutex<()>,
+}
+
+/// Sends commands to a worker, from wherever.
+#[derive(Clone)]
+pub(super) struct Remote {
+    pub commands: Sender<Command>,
+    pub doorbell: Doorbell,
+}
+
+impl Remote {
+    /// Puts a command in the engine's queue. A worker that is gone drops it, and with it the answer's channel.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            self.doorbell.ring();
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint on one queue of an interface, through AF_XDP. The calling thread's network namespace counts.
+    ///
+    /// # Errors
+    /// Whatever is in the way, with the next step.
+    pub fn open_xdp(xdp: XdpConfig, config: EndpointConfig) -> Result<Endpoint, OpenError> {
+        check(&config)?;
+        let xdp = XdpConfig { ethertype: config.ethertype, ..xdp };
+        Endpoint::over(XdpLink::open(&xdp)?, config)
+    }
+
+    /// An endpoint on an interface through AF_PACKET: slower, and works with every interface.
+    ///
+    /// # Errors
+    /// Whatever is in the way, with the next step.
+    pub fn open_packet(packet: PacketConfig, config: EndpointConfig) -> Result<Endpoint, OpenError> {
+        check(&config)?;
+        let packet = PacketConfig { ethertype: config.ethertype, ..packet };
+        Endpoint::over(PacketLink::open(&packet)?, config)
+    }
+
+    /// Two endpoints joined in memory, for tests and examples.
+    ///
+    /// # Errors
+    /// When a worker can't be started.
+    pub fn memory_pair(config: EndpointConfig) -> Result<(Endpoint, Endpoint), OpenError> {
+        Endpoint::memory_pair_of(MemoryConfig::default(), config)
+    }
+
+    /// The same with links of another size.
+    ///
+    /// # Errors
+    /// When a worker can't be started.
+    pub fn memory_pair_of(links: MemoryConfig, config: EndpointConfig) -> Result<(Endpoint, Endpoint), OpenError> {
+        let (a, b) = memory::pair(links);
+        Ok((Endpoint::over(a, config.clone())?, Endpoint::over(b, config)?))
+    }
+
+    /// An endpoint over any link.
+    ///
+    /// # Errors
+    /// When a setting does not fit the link, or the worker can't be started.
+    pub fn over(link: impl Link + 'static, config: EndpointConfig) -> Result<Endpoint, OpenError> {
+        check(&config)?;
+        let caps = link.caps();
+        if let (Algorithm::Fixed(rate), Some(speed)) = (config.proto.algorithm, caps.speed_bps.and_then(Rate::from_bps))
+            && rate > speed
+        {
+            return Err(OpenError::RateBeyondLink { link: caps.name.clone(), rate, speed });
+        }
+        let worker = Worker::start(link, config.engine(), config.worker.clone())?;
+        Ok(Endpoint { worker, config, incoming: Mutex::new(None), asking: Mutex::new(()) })
+    }
+
+    /// Our own address.
+    pub fn mac(&self) -> MacAddr {
+        self.caps().mac
+    }
+
+    /// What the link is and can do.
+    pub fn caps(&self) -> &Caps {
+        self.worker.caps()
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// When the peer can't be reached or refuses, or the endpoint is gone.
+    pub fn connect(&self, peer: MacAddr) -> Result<Connection, ConnectError> {
+        let (reply, answer) = bounded(1);
+        let options = ConnectOptions { peer, timeout_ns: self.config.proto.connect_timeout_ns };
+        self.remote().send(Command::Connect { options, reply });
+        let port = answer.recv().map_err(|_| match self.worker.failure() {
+            Some(failure) => ConnectError::Link(failure.to_owned()),
+            None => ConnectError::Shutdown,
+        })??;
+        Ok(Connection::new(port, self.remote()))
+    }
+
+    /// Takes connections from now on, whether `accept` is being waited in or not.
+    ///
+    /// # Errors
+    /// When the endpoint is gone.
+    pub fn listen(&self) -> Result<(), EndpointStopped> {
+        self.incoming().map(|_| ())
+    }
+
+    /// The next connection that a peer has opened. Listens from the first call on.
+    ///
+    /// # Errors
+    /// When the endpoint is gone.
+    pub fn accept(&self) -> Result<Connection, AcceptError> {
+        let port = self.incoming()?.recv().map_err(|_| self.stopped())?;
+        Ok(Connection::new(port, self.remote()))
+    }
+
+    /// The same, waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    /// When nobody came, or the endpoint is gone.
+    pub fn accept_timeout(&self, timeout: Duration) -> Result<Connection, AcceptError> {
+        match self.incoming()?.recv_timeout(timeout) {
+            Ok(port) => Ok(Connection::new(port, self.remote())),
+            Err(RecvTimeoutError::Timeout) => Err(AcceptError::Timeout),
+            Err(RecvTimeoutError::Disconnected) => Err(self.stopped().into()),
+        }
+    }
+
+    /// How the engine is.
+    ///
+    /// # Errors
+    /// When the endpoint is gone.
+    pub fn snapshot(&self) -> Result<Snapshot, EndpointStopped> {
+        let (reply, answer) = bounded(1);
+        self.remote().send(Command::Snapshot { conn: None, reply });
+        answer.recv().map_err(|_| self.stopped())
+    }
+
+    /// How the worker has spent its time.
+    pub fn times(&self) -> WorkerTimes {
+        self.worker.times()
+    }
+
+    /// Ends every connection, lets the last packets leave and waits for the worker. Dropping does the same.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    pub(super) fn remote(&self) -> Remote {
+        Remote { commands: self.worker.commands().clone(), doorbell: self.worker.doorbell().clone() }
+    }
+
+    pub(super) fn stopped(&self) -> EndpointStopped {
+        let why = self.worker.failure().unwrap_or("the endpoint was shut down");
+        EndpointStopped { why: why.to_owned() }
+    }
+
+    pub(super) fn asking(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> bool {
+        self.worker.failure().is_some()
+    }
+
+    fn incoming(&self) -> Result<Receiver<ConnPort>, EndpointStopped> {
+        let mut listening = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(incoming) = &*listening {
+            return Ok(incoming.clone());
+        }
+        if self.failed() {
+            return Err(self.stopped());
+        }
+        let (incoming, accepted) = unbounded();
+        self.remote().send(Command::Listen { incoming });
+        Ok(listening.insert(accepted).clone())
+    }
+}
+
+fn check(config: &EndpointConfig) -> Result<(), OpenError> {
+    if let Some(vlan) = config.vlan
+        && (vlan.id > MAX_VLAN_ID || vlan.pcp > 7)
+    {
+        return Err(OpenError::Vlan { id: vlan.id, pcp: vlan.pcp });
+    }
+    if config.ethertype < 0x0600 {
+        return Err(OpenError::EtherType { ethertype: config.ethertype });
+    }
+    Ok(())
+}

@@ -1,0 +1,441 @@
+//! The public api over links joined in memory: bytes, ends, errors, names.
+
+#[path = "api/common.rs"]
+mod common;
+#[path = "api/silence.rs"]
+mod silence;
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{
+    PATIENCE, check_messages, check_read, eventually, fill, join, pair, pair_of, send_reserved, send_written, within,
+};
+use farwire::api::{
+    AcceptError, CloseReason, ConnectError, ConnectionError, Endpoint, EndpointConfig, Idle, MacAddr, MemoryConfig,
+    PingRun, Rate, ResolveError, StreamError,
+};
+
+#[test]
+fn a_big_stream_arrives_whole_without_a_copy() {
+    const LEN: u64 = 24 << 20;
+    within("24 MB", PATIENCE, || {
+        let pair = pair();
+        let (mut send, _) = pair.to.open_stream().unwrap();
+        let sender = thread::spawn(move || {
+            send_reserved(&mut send, 1, LEN);
+            send.wait_acked().unwrap();
+        });
+        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        check_messages(&mut receive, 1, LEN);
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn many_streams_in_both_directions_at_once() {
+    const STREAMS: u64 = 24;
+    const LEN: u64 = 300_000;
+    within("48 streams both ways", PATIENCE, || {
+        let pair = pair();
+        thread::scope(|scope| {
+            for (opener, acceptor) in [(&pair.to, &pair.from), (&pair.from, &pair.to)] {
+                for _ in 0..STREAMS {
+                    scope.spawn(|| {
+                        let (mut send, mut receive) = opener.open_stream().unwrap();
+                        let seed = u64::from(send.id().0);
+                        let reader = thread::spawn(move || check_messages(&mut receive, seed + 1000, LEN));
+                        send_reserved(&mut send, seed, LEN);
+                        reader.join().unwrap();
+                    });
+                    scope.spawn(|| {
+                        let (mut send, mut receive) = acceptor.accept_stream().unwrap();
+                        let seed = u64::from(send.id().0);
+                        let writer = thread::spawn(move || send_written(&mut send, seed + 1000, LEN));
+                        check_read(&mut receive, seed, LEN);
+                        writer.join().unwrap();
+                    });
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn small_writes_arrive_in_order_with_and_without_nagle() {
+    for nagle in [None, Some(false), Some(true)] {
+        within("small writes", PATIENCE, move || {
+            let pair = pair();
+            let (mut send, _) = pair.to.open_stream().unwrap();
+            if let Some(on) = nagle {
+                send.set_nagle(on);
+            }
+            let writer = thread::spawn(move || {
+                for at in 0..20_000u64 {
+                    let mut bytes = [0; 3];
+                    fill(9, at * 3, &mut bytes);
+                    send.write_all(&bytes).unwrap();
+                }
+                send.finish().unwrap();
+            });
+            let (_, mut receive) = pair.from.accept_stream().unwrap();
+            check_read(&mut receive, 9, 60_000);
+            writer.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_pool_of_few_frames_is_slow_but_whole() {
+    within("a small pool", PATIENCE, || {
+        let links = MemoryConfig { frames: 160, rx_reserve: 64, queue_frames: 32, ..MemoryConfig::default() };
+        let pair = join(Endpoint::memory_pair_of(links, EndpointConfig::new()).unwrap());
+        let (mut send, _) = pair.to.open_stream().unwrap();
+        let writer = thread::spawn(move || send_reserved(&mut send, 3, 2_000_000));
+        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        check_messages(&mut receive, 3, 2_000_000);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn every_idle_policy_moves_data() {
+    for idle in [Idle::Spin, Idle::Adaptive, Idle::Sleep] {
+        within("an idle policy", PATIENCE, move || {
+            let pair = pair_of(EndpointConfig::new().idle(idle));
+            let (mut send, _) = pair.to.open_stream().unwrap();
+            let writer = thread::spawn(move || send_reserved(&mut send, 5, 1_000_000));
+            let (_, mut receive) = pair.from.accept_stream().unwrap();
+            check_messages(&mut receive, 5, 1_000_000);
+            writer.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_fixed_rate_is_kept() {
+    within("2 MB at 100 Mbit/s", PATIENCE, || {
+        let rate = Rate::from_bps(100_000_000).unwrap();
+        let pair = pair_of(EndpointConfig::new().rate(rate));
+        let (mut send, _) = pair.to.open_stream().unwrap();
+        let start = Instant::now();
+        let writer = thread::spawn(move || send_reserved(&mut send, 5, 2_000_000));
+        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        check_messages(&mut receive, 5, 2_000_000);
+        writer.join().unwrap();
+        // 2 MB of payload take 160 ms at least; the frames' headers come on top.
+        assert!(start.elapsed() > Duration::from_millis(155), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn a_stalled_stream_does_not_stall_the_others() {
+    within("no head-of-line blocking", PATIENCE, || {
+        let pair = pair();
+        let (mut stalled, _) = pair.to.open_stream().unwrap();
+        let writer = thread::spawn(move || send_reserved(&mut stalled, 1, 20 << 20));
+        let (_, mut unread) = pair.from.accept_stream().unwrap();
+        thread::sleep(Duration::from_millis(100));
+        let (mut send, _) = pair.to.open_stream().unwrap();
+        send_written(&mut send, 2, 100_000);
+        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        check_messages(&mut receive, 2, 100_000);
+        assert!(!writer.is_finished(), "20 MB fit nowhere: the receiver has not read a byte");
+        check_messages(&mut unread, 1, 20 << 20);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_sender_dropped_midway_is_seen_as_a_reset_and_a_code_arrives() {
+    within("resets", PATIENCE, || {
+        let pair = pair();
+        for code in [0, 77] {
+            let (mut send, _) = pair.to.open_stream().unwrap();
+            send.write_all(&[7; 5000]).unwrap();
+            let (_, mut receive) = pair.from.accept_stream().unwrap();
+            let first = receive.recv().unwrap().unwrap();
+            assert!(first.iter().all(|byte| *byte == 7) && !first.is_empty());
+            if code == 0 {
+                drop(send)
+            } else {
+                send.reset(code)
+            }
+            let error = loop {
+                match receive.recv() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("half a stream looked whole"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error, StreamError::Reset(code));
+        }
+    });
+}
+
+#[test]
+fn a_receiver_dropped_midway_stops_its_sender_and_a_code_arrives() {
+    within("stops", PATIENCE, || {
+        let pair = pair();
+        for code in [0, 78] {
+            let (mut send, _) = pair.to.open_stream().unwrap();
+            send.write_all(&[7; 5000]).unwrap();
+            let (_, receive) = pair.from.accept_stream().unwrap();
+            if code == 0 {
+                drop(receive)
+            } else {
+                receive.stop(code)
+            }
+            let error = loop {
+                match send.reserve(10_000) {
+                    Ok(room) => room.commit(1),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error, StreamError::Stopped(code));
+            assert_eq!(send.write(b"more").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        }
+    });
+}
+
+#[test]
+fn both_sides_finish_and_the_connection_ends_well() {
+    within("finish", PATIENCE, || {
+        let pair = pair();
+        let (mut send, mut answer) = pair.to.open_stream().unwrap();
+        send.write_all(b"question").unwrap();
+        send.finish().unwrap();
+        assert_eq!(send.reserve(1).err(), Some(StreamError::Finished));
+        pair.to.finish();
+        let (mut back, mut receive) = pair.from.accept_stream().unwrap();
+        let mut text = String::new();
+        receive.read_to_string(&mut text).unwrap();
+        back.write_all(text.to_uppercase().as_bytes()).unwrap();
+        back.finish().unwrap();
+        text.clear();
+        answer.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "QUESTION");
+        assert_eq!(pair.from.accept_stream().err(), Some(ConnectionError::PeerFinished));
+        pair.from.finish();
+        for side in [&pair.to, &pair.from] {
+            assert_eq!(side.wait_closed(PATIENCE), Ok(CloseReason::Finished));
+        }
+    });
+}
+
+#[test]
+fn a_close_reaches_the_peer_with_code_and_reason_and_ends_every_wait() {
+    within("close", PATIENCE, || {
+        let pair = pair();
+        let (mut send, _) = pair.to.open_stream().unwrap();
+        send.write_all(b"x").unwrap();
+        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        assert_eq!(&*receive.recv().unwrap().unwrap(), b"x");
+        let reader = thread::spawn(move || receive.recv().map(|_| ()));
+        let from = pair.from.clone();
+        let acceptor = thread::spawn(move || from.accept_stream().err());
+        thread::sleep(Duration::from_millis(20));
+        pair.to.close(0x1_0005, "the disk is full");
+        let theirs = CloseReason::Peer { code: 0x1_0005, reason: "the disk is full".to_owned() };
+        assert_eq!(reader.join().unwrap(), Err(StreamError::Closed(theirs.clone())));
+        assert_eq!(acceptor.join().unwrap(), Some(ConnectionError::Closed(theirs.clone())));
+        assert_eq!(pair.from.wait_closed(PATIENCE), Ok(theirs));
+        let ours = CloseReason::Local { code: 0x1_0005, reason: "the disk is full".to_owned() };
+        assert_eq!(pair.to.wait_closed(PATIENCE), Ok(ours.clone()));
+        assert_eq!(send.reserve(1).err(), Some(StreamError::Closed(ours.clone())));
+        assert_eq!(pair.to.open_stream().err(), Some(ConnectionError::Closed(ours)));
+    });
+}
+
+#[test]
+fn a_shut_down_endpoint_ends_every_wait_on_both_sides() {
+    within("shutdown", PATIENCE, || {
+        let pair = pair();
+        let (mut send, mut silent) = pair.to.open_stream().unwrap();
+        send.write_all(b"x").unwrap();
+        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        let here = thread::spawn(move || silent.recv().map(|_| ()));
+        let there = thread::spawn(move || {
+            while receive.recv()?.is_some() {}
+            Ok::<(), StreamError>(())
+        });
+        thread::sleep(Duration::from_millis(20));
+        pair.here.shutdown();
+        assert_eq!(here.join().unwrap(), Err(StreamError::Closed(CloseReason::Shutdown)));
+        assert!(matches!(there.join().unwrap(), Err(StreamError::Closed(CloseReason::Peer { .. }))));
+        assert_eq!(pair.to.closed(), Some(CloseReason::Shutdown));
+        assert!(matches!(pair.to.open_stream(), Err(ConnectionError::Closed(CloseReason::Shutdown))));
+    });
+}
+
+#[test]
+fn what_was_written_arrives_though_everything_was_dropped() {
+    within("dropped handles", PATIENCE, || {
+        let common::Pair { to, from, here, there } = pair();
+        let (mut send, _) = to.open_stream().unwrap();
+        send_written(&mut send, 4, 200_000);
+        drop((send, to));
+        let (_, mut receive) = from.accept_stream().unwrap();
+        check_messages(&mut receive, 4, 200_000);
+        drop((receive, from));
+        eventually("both have forgotten the connection", || {
+            here.snapshot().unwrap().connections == 0 && there.snapshot().unwrap().connections == 0
+        });
+    });
+}
+
+#[test]
+fn no_frame_is_lost_however_streams_end() {
+    within("frames", PATIENCE, || {
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        let free = |endpoint: &Endpoint| endpoint.snapshot().unwrap().frames.1;
+        let before = (free(&here), free(&there));
+        let pair = join((here, there));
+        for round in 0..20u32 {
+            let (mut send, own) = pair.to.open_stream().unwrap();
+            send.write_all(&[1; 30_000]).unwrap();
+            let (back, mut receive) = pair.from.accept_stream().unwrap();
+            let kept = receive.recv().unwrap();
+            match round % 4 {
+                0 => drop(send),
+                1 => receive.stop(5),
+                2 => drop(send.reserve(20_000).unwrap()),
+                _ => send.finish().unwrap(),
+            }
+            drop((own, back, kept));
+        }
+        pair.to.close(0, "done");
+        let common::Pair { here, there, .. } = pair;
+        eventually("all frames are back", || (free(&here), free(&there)) == before);
+    });
+}
+
+#[test]
+fn messages_outlive_their_stream_and_endpoint() {
+    within("kept messages", PATIENCE, || {
+        let common::Pair { to, from, here, there } = pair();
+        let (mut send, _) = to.open_stream().unwrap();
+        send.write_all(b"keep me").unwrap();
+        send.finish().unwrap();
+        let (_, mut receive) = from.accept_stream().unwrap();
+        let kept = receive.recv().unwrap().unwrap();
+        drop((receive, to, from));
+        here.shutdown();
+        there.shutdown();
+        assert_eq!(&*kept, b"keep me");
+    });
+}
+
+#[test]
+fn many_connections_are_accepted_and_kept_apart() {
+    within("40 connections", PATIENCE, || {
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        there.listen().unwrap();
+        thread::scope(|scope| {
+            for seed in 0..40u64 {
+                let (here, to) = (&here, there.mac());
+                scope.spawn(move || {
+                    let connection = here.connect(to).unwrap();
+                    let (mut send, mut answer) = connection.open_stream().unwrap();
+                    send.write_all(&seed.to_be_bytes()).unwrap();
+                    send.finish().unwrap();
+                    check_messages(&mut answer, seed, 20_000);
+                });
+                scope.spawn(|| {
+                    let connection = there.accept_timeout(PATIENCE).unwrap();
+                    let (mut send, mut receive) = connection.accept_stream().unwrap();
+                    let mut seed = [0; 8];
+                    receive.read_exact(&mut seed).unwrap();
+                    send_reserved(&mut send, u64::from_be_bytes(seed), 20_000);
+                    send.wait_acked().unwrap();
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_cookie_round_changes_nothing_for_an_honest_peer() {
+    within("cookie", PATIENCE, || {
+        let pair = pair_of(EndpointConfig::new().require_cookie(true));
+        let (mut send, _) = pair.to.open_stream().unwrap();
+        send_written(&mut send, 4, 10_000);
+        check_messages(&mut pair.from.accept_stream().unwrap().1, 4, 10_000);
+    });
+}
+
+#[test]
+fn who_can_not_be_reached_is_named_with_the_reason() {
+    within("connect errors", PATIENCE, || {
+        let config = EndpointConfig::new().connect_timeout(Duration::from_millis(200));
+        let (here, there) = Endpoint::memory_pair(config).unwrap();
+        let refused = here.connect(there.mac()).err().unwrap();
+        assert!(matches!(&refused, ConnectError::Refused { peer, .. } if *peer == there.mac()), "{refused}");
+        let nobody = MacAddr::new(2, 0, 0, 0, 0, 99);
+        let silent = here.connect(nobody).err().unwrap();
+        assert!(matches!(&silent, ConnectError::NoAnswer { peer, waited_ms } if *peer == nobody && *waited_ms >= 200));
+        assert!(silent.to_string().starts_with("no answer from 02:00:00:00:00:63 within 0.2 s"), "{silent}");
+        for bad in [MacAddr::broadcast(), MacAddr::zero(), here.mac()] {
+            let error = here.connect(bad).err().unwrap();
+            assert!(matches!(error, ConnectError::BadPeer { peer, .. } if peer == bad), "{error}");
+        }
+        assert_eq!(there.accept_timeout(Duration::from_millis(10)).err(), Some(AcceptError::Timeout));
+    });
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_given_up_after_the_idle_timeout() {
+    within("idle timeout", PATIENCE, || {
+        let config = EndpointConfig::new().idle_timeout(Duration::from_millis(300));
+        let (a, b) = farwire::link::memory::pair(MemoryConfig::default());
+        let switch = silence::Switch::default();
+        let here = Endpoint::over(a, config.clone()).unwrap();
+        let there = Endpoint::over(silence::Silent::new(b, switch.clone()), config).unwrap();
+        let pair = join((here, there));
+        thread::sleep(Duration::from_millis(600));
+        assert_eq!(pair.to.closed(), None, "an idle connection is kept alive");
+        switch.cut();
+        let reason = pair.to.wait_closed(PATIENCE).unwrap();
+        assert!(matches!(reason, CloseReason::IdleTimeout { .. }), "{reason}");
+    });
+}
+
+#[test]
+fn names_are_announced_discovered_and_resolved() {
+    within("discovery", PATIENCE, || {
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        let short = Duration::from_millis(300);
+        assert!(here.discover(short).unwrap().is_empty(), "nobody has a name yet");
+        let unknown = here.resolve("backup", short).unwrap_err();
+        assert_eq!(unknown, ResolveError::Unknown { name: "backup".to_owned() });
+        there.announce("backup", "a test").unwrap();
+        let found = here.discover(short).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].mac, &*found[0].name, &*found[0].service), (there.mac(), "backup", "a test"));
+        assert_eq!(here.resolve("backup", PATIENCE), Ok(there.mac()));
+        assert_eq!(here.resolve("02:00:00:00:00:07", short), Ok(MacAddr::new(2, 0, 0, 0, 0, 7)));
+        assert!(matches!(here.resolve("", short), Err(ResolveError::BadName { .. })));
+        assert!(matches!(there.announce(&"long".repeat(9), ""), Err(ResolveError::BadName { .. })));
+    });
+}
+
+#[test]
+fn pings_are_answered_without_a_stream() {
+    within("ping", PATIENCE, || {
+        let pair = pair();
+        let run = PingRun { count: 50, size: 64, interval_ns: 0, timeout_ns: 2_000_000_000 };
+        let report = pair.to.ping(run).unwrap();
+        assert_eq!((report.sent, report.received, report.rtt.count()), (50, 50, 50));
+        let snapshot = pair.to.snapshot().unwrap();
+        assert!(snapshot.recovery.is_some() && snapshot.connections == 1);
+    });
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_name() {
+    let text = |config| Endpoint::memory_pair(config).err().unwrap().to_string();
+    assert!(text(EndpointConfig::new().vlan(4095, 0)).contains("VLAN 4095"));
+    assert!(text(EndpointConfig::new().ethertype(0x05DC)).contains("0x05dc"));
+    assert!(text(EndpointConfig::new().cpu(4096)).contains("--cpu 4096"));
+}
