@@ -38,7 +38,7 @@ pub struct WorkerConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The process may not run there.
-    #[error("--cpu {cpu}: this process may run on {allowed} only; pick one of these, or widen it with `taskset`")]
+    #[error("--cpu {cpu}: this process may run on {allowed} only; pick one of these, or allow more with `taskset`")]
     Cpu {
         /// What was asked for.
         cpu: usize,
@@ -107,6 +107,13 @@ impl Worker {
         config: WorkerConfig,
         make: impl FnOnce(Receiver<Command>, Doorbell) -> D + Send + 'static,
     ) -> Result<Worker, WorkerError> {
+        if let Some(cpu) = config.cpu {
+            // Asked before, since what pins a thread takes no number beyond those that a kernel mask holds.
+            let allowed = core_affinity::get_core_ids().unwrap_or_default();
+            if !allowed.iter().any(|core| core.id == cpu) {
+                return Err(WorkerError::Cpu { cpu, allowed: listed(&allowed) });
+            }
+        }
         let waker = EventWaker::new().map_err(|source| WorkerError::System { what: "no eventfd", source })?;
         let doorbell = Doorbell::new(waker.clone().into());
         let (commands, requests) = unbounded();
@@ -124,7 +131,8 @@ impl Worker {
         });
         let thread = thread.map_err(|source| WorkerError::System { what: "no thread", source })?;
         if let (Ok(false), Some(cpu)) = (pinned.recv(), config.cpu) {
-            return Err(WorkerError::Cpu { cpu, allowed: allowed_cores() });
+            let allowed = core_affinity::get_core_ids().unwrap_or_default();
+            return Err(WorkerError::Cpu { cpu, allowed: listed(&allowed) });
         }
         Ok(Worker { caps, commands, doorbell, shared, waker, thread: Some(thread) })
     }
@@ -175,8 +183,7 @@ impl Drop for Worker {
     }
 }
 
-fn allowed_cores() -> String {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
+fn listed(cores: &[CoreId]) -> String {
     let cores: Vec<String> = cores.iter().map(|core| core.id.to_string()).collect();
     format!("core {}", cores.join(", "))
 }

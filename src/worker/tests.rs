@@ -166,7 +166,7 @@ fn a_core_that_is_not_there_is_named_with_those_that_are() {
         commands,
         link: EventFd::new().unwrap(),
     };
-    let config = WorkerConfig { cpu: Some(1000), idle: Idle::Sleep };
+    let config = WorkerConfig { cpu: Some(5000), idle: Idle::Sleep };
     let error = Worker::start_with(caps(), config, make).err().unwrap().to_string();
-    assert!(error.contains("--cpu 1000") && error.contains("core 0"), "{error}");
+    assert!(error.contains("--cpu 5000") && error.contains("core 0"), "{error}");
 }
