@@ -51,7 +51,11 @@ pub enum CloseReason {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nobody answered.
-    #[error("no answer from {peer} within {}; is `farwire recv` (or `perf server`) running there, on the same EtherType and VLAN?", seconds(*waited_ms))]
+    #[error(
+        "no answer from {peer} within {}; is `farwire recv` (or `perf server`) running there, \
+         on the same EtherType and VLAN?",
+        seconds(*waited_ms)
+    )]
     NoAnswer {
         /// Whom we asked.
         peer: MacAddr,

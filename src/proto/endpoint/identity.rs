@@ -8,7 +8,8 @@ use crate::wire::open::COOKIE_LEN;
 const SLOT_BITS: u32 = 12;
 /// Bits that name the slot's generation, so that a late packet of a former connection meets nobody.
 const GENERATION_BITS: u32 = 14;
-/// How long a cookie is good: the slowest path's round trip and a retry. Longer lets a recorded open be replayed longer.
+/// How long a cookie is good: the slowest path's round trip and a retry. Longer lets a recorded open be replayed for
+/// longer, shorter refuses who is far away.
 const COOKIE_LIFE_NS: Nanos = 10 * SECOND;
 
 /// An endpoint's address and secrets.

@@ -132,7 +132,7 @@ impl Endpoint {
         match packet.header.kind {
             PacketType::Data => self.on_data(now, packet),
             PacketType::Control | PacketType::Confirm | PacketType::Pong => self.on_connection_packet(now, packet),
-            PacketType::Ping => return self.on_ping(now, packet),
+            PacketType::Ping => self.on_ping(now, packet),
             PacketType::Open => self.on_open(now, packet),
             PacketType::Cookie => self.on_cookie(now, packet),
             PacketType::Accept => self.on_accept(now, packet),

@@ -10,7 +10,7 @@ use crate::base::time::MILLISECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
 use crate::wire::open::COOKIE_LEN;
 use crate::wire::version::{emit_version, parse_version};
-use crate::wire::{Accept, Announce, CookieReply, Header, Open, PacketType, Params, VERSION};
+use crate::wire::{Accept, Announce, CookieReply, Header, Open, PacketType, Params, Reset, VERSION};
 
 /// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
 /// make us queue more, nor send more than this a turn.
@@ -18,19 +18,12 @@ const MAX_REPLIES: usize = 64;
 /// Smallest MTU that a peer may name: Ethernet's smallest payload holds no segment worth sending.
 const MIN_MTU: u16 = 256;
 
-/// Why a reset was sent: the first byte of its body.
-mod reset_code {
-    pub const UNKNOWN: u8 = 0;
-    pub const NOT_LISTENING: u8 = 1;
-    pub const FULL: u8 = 2;
-}
-
 /// An answer to be sent that needs no connection, or only its slot.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     Cookie { dst: MacAddr, conn: ConnId, reply: CookieReply },
     Accept { slot: u32 },
-    Reset { dst: MacAddr, conn: ConnId, number: u64, code: u8 },
+    Reset { dst: MacAddr, conn: ConnId, number: u64, why: Reset },
     Version { dst: MacAddr, conn: ConnId, nonce: u64 },
     Announce { dst: MacAddr, nonce: u64 },
 }
@@ -76,14 +69,14 @@ impl Endpoint {
             return Verdict::Free;
         }
         if !self.listening {
-            self.refuse(src, &open, reset_code::NOT_LISTENING);
+            self.refuse(src, &open, Reset::NotListening);
         } else if self.must_ask_cookie() && !self.proves(now, src, &open) {
             let cookie = self.identity.cookie(now, src, open.conn, open.nonce);
             let reply = CookieReply { nonce: open.nonce, cookie };
             self.reply(Reply::Cookie { dst: src, conn: open.conn, reply });
         } else if !self.admit(now, src, &open) {
             self.counters.refused_connections += 1;
-            self.refuse(src, &open, reset_code::FULL);
+            self.refuse(src, &open, Reset::Full);
         }
         Verdict::Free
     }
@@ -138,8 +131,8 @@ impl Endpoint {
     pub(super) fn on_reset(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         let number = packet.header.number;
         if let Some(slot) = self.opening(packet, number) {
-            let reason = match packet.body.first() {
-                Some(&reset_code::FULL) => "it has no room for another connection; try again later".into(),
+            let reason = match Reset::parse(packet.body) {
+                Ok(Reset::Full) => "it has no room for another connection; try again later".into(),
                 _ => "nothing there accepts connections; start `farwire recv` or `farwire perf server`".into(),
             };
             self.fail_open(slot, ConnectError::Refused { peer: packet.src, reason });
@@ -181,7 +174,7 @@ impl Endpoint {
     pub(super) fn reply_reset(&mut self, _now: Nanos, packet: &Packet<'_>) {
         let Header { conn, number, .. } = packet.header;
         if self.why_no_peer(packet.src).is_none() {
-            self.reply(Reply::Reset { dst: packet.src, conn, number, code: reset_code::UNKNOWN });
+            self.reply(Reply::Reset { dst: packet.src, conn, number, why: Reset::UnknownConnection });
         }
     }
 
@@ -205,10 +198,9 @@ impl Endpoint {
         let (kind, dst, conn, number, length) = match reply {
             Reply::Accept { slot } => return Some(self.conns.get(slot as usize)?.accept(body)),
             Reply::Cookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
-            Reply::Reset { dst, conn, number, code } => {
+            Reply::Reset { dst, conn, number, why } => {
                 self.counters.tx_resets += 1;
-                body[0] = code;
-                (PacketType::Reset, dst, conn, number, 1)
+                (PacketType::Reset, dst, conn, number, why.emit(body))
             }
             Reply::Version { dst, conn, nonce } => {
                 (PacketType::Version, dst, conn, nonce, emit_version(body, &[VERSION]))
@@ -297,8 +289,8 @@ impl Endpoint {
         }
     }
 
-    fn refuse(&mut self, src: MacAddr, open: &Open, code: u8) {
-        self.reply(Reply::Reset { dst: src, conn: open.conn, number: open.nonce, code });
+    fn refuse(&mut self, src: MacAddr, open: &Open, why: Reset) {
+        self.reply(Reply::Reset { dst: src, conn: open.conn, number: open.nonce, why });
     }
 
     fn why_no_peer(&self, mac: MacAddr) -> Option<&'static str> {
