@@ -102,7 +102,8 @@ impl SeqBitmap {
     }
 
     fn slot(&self, index: u64) -> usize {
-        (index % self.words.len() as u64) as usize
+        // The length is a power of two; a division would be the dearest thing that happens to a received packet.
+        index as usize & (self.words.len() - 1)
     }
 }
 

@@ -31,6 +31,9 @@ const GAP_SPACING_NS: Nanos = 20 * MICROSECOND;
 const REPEATS: usize = 16;
 /// Every so many ACKs an extra one sweeps over what is older than the repetition reaches and not yet settled.
 const SWEEP_EVERY: u32 = 16;
+/// Packets overtaken by more than this are told by ACKs of their own. Half of what an ACK covers. Lower: needless extra
+/// ACKs. Higher: the news since such a packet would take several ACKs.
+const LATE: u64 = MAX_ACK_WORDS as u64 * 32;
 /// First window in packets: a kilobyte. It doubles where the peer's numbers need it.
 const FIRST_WINDOW: u64 = 8192;
 
@@ -52,7 +55,8 @@ pub enum Seen {
 pub struct Received {
     bitmap: SeqBitmap,
     max_window: u64,
-    largest: Option<u64>,
+    /// One past the highest number received.
+    end: u64,
     largest_at_ns: Nanos,
     /// Every number below has arrived or is no longer waited for.
     floor: u64,
@@ -70,19 +74,24 @@ pub struct Received {
 }
 
 /// What has happened since the last ACK.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Pending {
     /// Packets that ask for an acknowledgement.
     eliciting: u32,
     /// When the first and the last of them arrived.
     first_ns: Nanos,
     last_ns: Nanos,
-    /// Lowest number that has newly arrived.
-    lowest: Option<u64>,
+    /// Lowest number that has newly arrived; `u64::MAX` for none.
+    lowest: u64,
     /// Words of the numbers that arrived so late that the next ACK's range would not reach them: first and last.
     late: Option<(u64, u64)>,
     gap: bool,
     urgent: bool,
+}
+
+impl Pending {
+    const NONE: Pending =
+        Pending { eliciting: 0, first_ns: 0, last_ns: 0, lowest: u64::MAX, late: None, gap: false, urgent: false };
 }
 
 impl Received {
@@ -92,10 +101,10 @@ impl Received {
         Received {
             bitmap: SeqBitmap::new(FIRST_WINDOW.min(max_window) as usize),
             max_window,
-            largest: None,
+            end: 0,
             largest_at_ns: 0,
             floor: 0,
-            pending: Pending::default(),
+            pending: Pending::NONE,
             covered_end: 0,
             history: [0; REPEATS],
             acks: 0,
@@ -109,28 +118,39 @@ impl Received {
     /// The peer no longer waits for packets below `number`. To be told before the packet that carries it.
     pub fn on_lowest(&mut self, number: u64) {
         // More than a window ahead of everything is no honest peer's number.
-        if number > self.floor && number <= self.largest.unwrap_or(self.floor).saturating_add(self.max_window) {
+        if number > self.floor && number <= self.end + self.max_window {
             self.floor = number;
         }
     }
 
     /// A packet arrived. `eliciting`: it asks for an acknowledgement.
     pub fn on_packet(&mut self, now: Nanos, number: u64, eliciting: bool) -> Seen {
-        if number < self.bitmap.start() {
-            return Seen::TooOld;
+        match self.bitmap.insert(number) {
+            Some(true) => {}
+            Some(false) => return Seen::Duplicate,
+            None if number < self.bitmap.start() => return Seen::TooOld,
+            None if !self.make_room(number) => return Seen::TooFar,
+            None => {
+                self.bitmap.insert(number);
+            }
         }
-        if number >= self.bitmap.end() && !self.make_room(number) {
-            return Seen::TooFar;
-        }
-        if self.bitmap.insert(number) != Some(true) {
-            return Seen::Duplicate;
-        }
-        let expected = self.largest.map_or(0, |largest| largest + 1);
-        if number >= expected {
-            self.largest = Some(number);
+        let in_order = number == self.end;
+        if number >= self.end {
+            self.end = number + 1;
             self.largest_at_ns = now;
+            self.pending.lowest = self.pending.lowest.min(number);
+        } else {
+            self.note_overtaken(number);
         }
-        self.note(now, number, expected, eliciting);
+        let pending = &mut self.pending;
+        if eliciting {
+            if pending.eliciting == 0 {
+                pending.first_ns = now;
+            }
+            pending.eliciting += 1;
+            pending.last_ns = now;
+            pending.gap |= !in_order;
+        }
         Seen::New
     }
 
@@ -165,7 +185,7 @@ impl Received {
     /// The next ACK, with at most `max_words` words; to be asked again until `None`, as one may not hold all the news.
     pub fn poll_ack(&mut self, now: Nanos, max_words: usize) -> Option<Ack<'_>> {
         let max_words = max_words.min(MAX_ACK_WORDS) as u64;
-        let largest = self.largest?;
+        let largest = self.largest()?;
         if max_words == 0 || !self.has_pending() {
             return None;
         }
@@ -193,7 +213,7 @@ impl Received {
 
     /// The highest number received.
     pub fn largest(&self) -> Option<u64> {
-        self.largest
+        self.end.checked_sub(1)
     }
 
     /// Every number below has arrived or is no longer waited for.
@@ -220,33 +240,24 @@ impl Received {
         }
     }
 
-    fn note(&mut self, now: Nanos, number: u64, expected: u64, eliciting: bool) {
+    /// A packet arrived behind a higher number.
+    fn note_overtaken(&mut self, number: u64) {
         let pending = &mut self.pending;
-        let overtaken = expected.saturating_sub(number);
-        if overtaken > MAX_ACK_WORDS as u64 * 32 || (overtaken > 0 && number < self.floor) {
+        if self.end - number > LATE || number < self.floor {
             let word = number / 64;
             pending.late = Some(pending.late.map_or((word, word), |(first, last)| (first.min(word), last.max(word))));
         } else {
-            pending.lowest = Some(pending.lowest.map_or(number, |lowest| lowest.min(number)));
+            pending.lowest = pending.lowest.min(number);
         }
-        if !eliciting {
-            return;
-        }
-        if pending.eliciting == 0 {
-            pending.first_ns = now;
-        }
-        pending.eliciting += 1;
-        pending.last_ns = now;
-        pending.gap |= number != expected;
     }
 
     /// The range of an ordinary ACK: all the news, and as much of the ACKs before as there is room for. Where the news
     /// alone exceed the room, their oldest part, and the rest remains pending.
     fn news(&mut self, now: Nanos, largest: u64, max_words: u64) -> (u64, u64) {
-        let lowest = self.pending.lowest.unwrap_or(self.covered_end).min(self.covered_end).max(self.bitmap.start());
+        let lowest = self.pending.lowest.min(self.covered_end).max(self.bitmap.start());
         let (first, last) = (lowest / 64, largest / 64);
         if last - first >= max_words {
-            self.pending.lowest = None;
+            self.pending.lowest = u64::MAX;
             self.covered_end = (first + max_words) * 64;
             return (first, max_words);
         }
@@ -256,7 +267,7 @@ impl Received {
         self.acks += 1;
         self.covered_end = largest + 1;
         self.last_ack_ns = now;
-        self.pending = Pending::default();
+        self.pending = Pending::NONE;
         self.sweep_wanted = self.acks.is_multiple_of(u64::from(SWEEP_EVERY)) && self.floor / 64 < first;
         (first, last - first + 1)
     }

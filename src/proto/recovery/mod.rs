@@ -174,6 +174,8 @@ pub struct Recovery {
     controller: Box<dyn Controller>,
     max_ack_delay_ns: Nanos,
     max_in_flight: u64,
+    /// The controller's window, asked once per ACK and not once per packet.
+    cwnd_bytes: u64,
     totals: Totals,
     /// The round trip ends when this number is acknowledged.
     round_end: u64,
@@ -196,6 +198,7 @@ impl Recovery {
             controller,
             max_ack_delay_ns: config.max_ack_delay_ns,
             max_in_flight: config.max_in_flight.clamp(1, MAX_SPAN - 64),
+            cwnd_bytes: 0,
             totals: Totals::default(),
             round_end: 0,
             peak: [0; 2],
@@ -283,7 +286,7 @@ impl Recovery {
 
     /// Whether packets that ask for an acknowledgement may leave, and how many.
     pub fn poll_send(&self, now: Nanos) -> SendPermit {
-        let window = self.controller.cwnd_bytes();
+        let window = self.cwnd_bytes;
         let in_flight = self.ring.bytes();
         let span = self.ring.next() - self.ring.lowest();
         if in_flight >= window || self.ring.packets() >= self.max_in_flight || span >= MAX_SPAN - 64 {
@@ -338,7 +341,7 @@ impl Recovery {
     /// All the numbers.
     pub fn stats(&self) -> RecoveryStats {
         RecoveryStats {
-            cwnd_bytes: self.controller.cwnd_bytes(),
+            cwnd_bytes: self.cwnd_bytes,
             ssthresh_bytes: self.controller.ssthresh_bytes(),
             pacing_bps: self.pacer.rate_bps(),
             srtt_ns: self.rtt.smoothed_ns(),
@@ -461,6 +464,7 @@ impl Recovery {
     }
 
     fn retune(&mut self) {
+        self.cwnd_bytes = self.controller.cwnd_bytes();
         self.pacer.set_rate(self.controller.pacing_bps(&self.rtt));
     }
 }

@@ -260,19 +260,21 @@ impl SentRing {
 
     fn open_number(&mut self) -> u64 {
         let number = self.next;
-        let index = number / 64;
         if number.is_multiple_of(64) {
-            while index - self.lowest / 64 >= self.words.len() as u64 && self.packets > 0 {
-                self.make_room();
-            }
-            let slot = index as usize & (self.words.len() - 1);
-            self.words[slot] = Word::default();
+            self.open_word(number / 64);
         }
         self.next += 1;
         if self.packets == 0 {
             self.lowest = number;
         }
         number
+    }
+
+    fn open_word(&mut self, index: u64) {
+        while index - self.lowest / 64 >= self.words.len() as u64 && self.packets > 0 {
+            self.make_room();
+        }
+        *self.word_mut(index) = Word::default();
     }
 
     /// Doubles the ring, or where it has its full size gives up the lowest packet.
