@@ -134,7 +134,10 @@ mod tests {
     proptest! {
         /// However the stream is cut, the same comes out.
         #[test]
-        fn cuts_do_not_matter(lens in prop::collection::vec(0usize..3000, 1..8), cuts in prop::collection::vec(1usize..700, 1..60)) {
+        fn cuts_do_not_matter(
+            lens in prop::collection::vec(0usize..3000, 1..8),
+            cuts in prop::collection::vec(1usize..700, 1..60),
+        ) {
             let mut stream = Vec::new();
             let mut expected = Vec::new();
             for (index, len) in lens.iter().enumerate() {

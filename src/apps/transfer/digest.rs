@@ -3,8 +3,8 @@
 use super::record::DIGEST_LEN;
 
 /// Bytes gathered before they are hashed. BLAKE3 hashes 8 or 16 chunks of 1 KiB at once if they lie side by side; fed
-/// frame by frame (1.4 kB) it does one at a time. Measured on an AVX-512 EPYC: 0.7 GB/s frame by frame, 6.5 GB/s through
-/// a gather buffer of 64 KiB, its copy included. Smaller: less parallelism; larger: leaves the L2 cache.
+/// frame by frame (1.4 kB) it does one at a time. Measured on an AVX-512 EPYC: 0.7 GB/s frame by frame, 6.5 GB/s
+/// through a gather buffer of 64 KiB, its copy included. Smaller: less parallelism; larger: leaves the L2 cache.
 const GATHER: usize = 64 << 10;
 
 /// A running BLAKE3.

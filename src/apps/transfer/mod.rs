@@ -8,6 +8,8 @@ pub mod cursor;
 pub mod decode;
 pub mod digest;
 pub mod name;
+pub mod place;
 pub mod record;
+pub mod settle;
 pub mod source;
 pub mod tree;

@@ -155,7 +155,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_taken_stays_inside(bytes in prop::collection::vec(prop_oneof![Just(b'.'), Just(b'/'), any::<u8>()], 0..40)) {
+        fn what_is_taken_stays_inside(
+            bytes in prop::collection::vec(prop_oneof![Just(b'.'), Just(b'/'), any::<u8>()], 0..40),
+        ) {
             if let Ok(name) = Name::parse(&bytes) {
                 let path = std::path::Path::new(OsStr::from_bytes(name.as_bytes()));
                 for part in path.components() {
