@@ -1,4 +1,4 @@
-//! Where received things go: below one directory, whatever the peer says, and under a temporary name until they are whole.
+//! Where received things go: below one directory, whatever the peer says, under a temporary name until they are whole.
 //!
 //! Every name is walked component by component from the target's descriptor, with `O_NOFOLLOW`: a symbolic link on the
 //! way, whoever put it there and whenever, ends the walk.

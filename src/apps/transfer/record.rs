@@ -59,7 +59,8 @@ pub struct Entry {
     pub kind: Kind,
 }
 
-/// Sender to receiver. Entries ([`Record::Entry`], [`Record::Unsent`]) are numbered from 0 in the order in which they are sent.
+/// Sender to receiver. Entries ([`Record::Entry`], [`Record::Unsent`]) are numbered from 0 in the
+/// order in which they are sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
     /// The next entry. A file's data follows, then [`Record::End`] or [`Record::Abandon`].
