@@ -1,3 +1,8 @@
 //! The applications behind the commands, on the public API.
+//!
+//! Decides: what a transfer, a measurement or a diagnosis is. Does not: parse arguments, draw progress, or touch
+//! anything below `api`. Called by: `cli`, and tests. Invariant: nothing here prints; results are values, and what
+//! happens on the way goes to whoever watches.
 
+pub mod service;
 pub mod transfer;

@@ -44,27 +44,35 @@ pub enum Arrival {
     },
     /// An entry failed.
     Failed {
-        /// Its number, if it is news to the sender.
+        /// Its number, if it is an entry.
         index: Option<u64>,
         /// Its name.
         name: Vec<u8>,
         /// Why.
         reason: String,
+        /// The sender was the one to say so.
+        known: bool,
     },
 }
 
-/// The end that takes arrivals in.
-pub struct Settler {
-    arrivals: Sender<Arrival>,
-    thread: std::thread::JoinHandle<Tally>,
+/// Where verdicts go.
+pub trait Say: Send + 'static {
+    /// Says one.
+    fn say(&mut self, verdict: &Verdict);
 }
 
-impl Settler {
+/// The end that takes arrivals in.
+pub struct Settler<S> {
+    arrivals: Sender<Arrival>,
+    thread: std::thread::JoinHandle<(Tally, S)>,
+}
+
+impl<S: Say> Settler<S> {
     /// Starts the thread. What it has to say goes to `say`.
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start(say: impl FnMut(Verdict) + Send + 'static) -> std::io::Result<Settler> {
+    pub fn start(say: S) -> std::io::Result<Settler<S>> {
         let (arrivals, inbox) = bounded(BATCH);
         let settling = Settling { inbox, say, tally: Tally::default() };
         let thread = std::thread::Builder::new().name("settle".to_owned()).spawn(move || settling.run())?;
@@ -81,7 +89,7 @@ impl Settler {
     ///
     /// # Errors
     /// If the thread broke.
-    pub fn finish(self) -> Result<Tally, String> {
+    pub fn finish(self) -> Result<(Tally, S), String> {
         drop(self.arrivals);
         self.thread.join().map_err(|_| "the thread that syncs files broke".to_owned())
     }
@@ -93,15 +101,15 @@ struct Settling<S> {
     tally: Tally,
 }
 
-impl<S: FnMut(Verdict)> Settling<S> {
-    fn run(mut self) -> Tally {
+impl<S: Say> Settling<S> {
+    fn run(mut self) -> (Tally, S) {
         while let Ok(first) = self.inbox.recv() {
             let mut batch = vec![first];
             batch.extend(self.inbox.try_iter().take(BATCH - 1));
             self.settle(batch);
-            (self.say)(Verdict::Progress(self.tally));
+            self.say.say(&Verdict::Progress(self.tally));
         }
-        self.tally
+        (self.tally, self.say)
     }
 
     fn settle(&mut self, mut batch: Vec<Arrival>) {
@@ -159,7 +167,11 @@ impl<S: FnMut(Verdict)> Settling<S> {
                 }
                 leaving.folders().into()
             }
-            Arrival::Failed { index, name, reason } => {
+            Arrival::Failed { known: true, .. } => {
+                self.tally.failed += 1;
+                Vec::new()
+            }
+            Arrival::Failed { index, name, reason, known: false } => {
                 self.failed(index, &name, reason);
                 Vec::new()
             }
@@ -168,7 +180,7 @@ impl<S: FnMut(Verdict)> Settling<S> {
 
     fn failed(&mut self, index: Option<u64>, name: &[u8], reason: String) {
         self.tally.failed += 1;
-        (self.say)(Verdict::Failed { index: index.unwrap_or(u64::MAX), name: name.to_vec(), reason });
+        self.say.say(&Verdict::Failed { index: index.unwrap_or(u64::MAX), name: name.to_vec(), reason });
     }
 }
 
@@ -208,7 +220,7 @@ fn sync_folders(folders: &BTreeMap<usize, Arc<Folder>>) -> Result<(), &'static s
 fn failure(arrival: &Arrival, act: impl FnOnce(&Part) -> Result<(), String>) -> Option<Arrival> {
     let Arrival::Part { index, part, .. } = arrival else { return None };
     let reason = act(part).err()?;
-    Some(Arrival::Failed { index: Some(*index), name: part.name().as_bytes().to_vec(), reason })
+    Some(Arrival::Failed { index: Some(*index), name: part.name().as_bytes().to_vec(), reason, known: false })
 }
 
 #[cfg(test)]
@@ -220,6 +232,12 @@ mod tests {
     use super::super::record::Meta;
     use super::*;
 
+    impl Say for Sender<Verdict> {
+        fn say(&mut self, verdict: &Verdict) {
+            self.send(verdict.clone()).unwrap();
+        }
+    }
+
     fn named(name: &str) -> Name {
         Name::parse(name.as_bytes()).unwrap()
     }
@@ -229,7 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut place = Place::open(dir.path()).unwrap();
         let (said, verdicts) = crossbeam_channel::unbounded();
-        let settler = Settler::start(move |verdict| said.send(verdict).unwrap()).unwrap();
+        let settler = Settler::start(said).unwrap();
         let meta = Meta { mode: 0o644, ..Meta::default() };
         place.directory(&named("d"), meta).unwrap();
         settler.take(Arrival::Directory);
@@ -245,7 +263,8 @@ mod tests {
         settler.take(Arrival::Part { index: 301, part, size: Some(0) });
         let leaving = place.leave(&named("d"), meta).unwrap();
         settler.take(Arrival::Leave { name: named("d"), leaving });
-        let tally = settler.finish().unwrap();
+        let (tally, said) = settler.finish().unwrap();
+        drop(said);
         assert_eq!(tally, Tally { files: 300, directories: 1, symlinks: 1, bytes: 1500, failed: 1 });
         assert_eq!(fs::read_dir(dir.path().join("d")).unwrap().count(), 300);
         let failed: Vec<Verdict> =

@@ -80,12 +80,12 @@ enum Progress {
 }
 
 impl Source {
-    /// The bytes of everything in `tree`; `stdin` is read where the tree says so.
-    pub fn new(tree: Tree, stdin: OwnedFd) -> Source {
+    /// `greeting`, then the records of everything in `tree`; `stdin` is read where the tree says so.
+    pub fn new(greeting: &[u8], tree: Tree, stdin: OwnedFd) -> Source {
         Source {
             tree,
             open: None,
-            pending: Vec::new(),
+            pending: greeting.to_vec(),
             pending_at: 0,
             entries: 0,
             digest: Digest::default(),
@@ -303,7 +303,7 @@ mod tests {
     /// Everything that the source says, in rooms of `slices` slices of `size` bytes.
     fn stream(path: &Path, size: usize, slices: usize, seen: &mut Seen) -> Vec<u8> {
         let root = Root::from_argument(path, &Name::parse(b"stdin").unwrap()).unwrap();
-        let mut source = Source::new(Tree::new(vec![root], true), File::open("/dev/null").unwrap().into());
+        let mut source = Source::new(b"", Tree::new(vec![root], true), File::open("/dev/null").unwrap().into());
         let mut bytes = Vec::new();
         loop {
             let mut memory = vec![0u8; size * slices];
@@ -369,7 +369,7 @@ mod tests {
         let path = dir.path().join("f");
         fs::write(&path, vec![1; 50_000]).unwrap();
         let root = Root::from_argument(&path, &Name::parse(b"stdin").unwrap()).unwrap();
-        let mut source = Source::new(Tree::new(vec![root], true), File::open("/dev/null").unwrap().into());
+        let mut source = Source::new(b"", Tree::new(vec![root], true), File::open("/dev/null").unwrap().into());
         let (mut memory, mut seen) = (vec![0; 10_000], Seen::default());
         source.fill(&mut Cursor::new(memory.chunks_mut(1000).collect()), &mut seen);
         File::options().write(true).open(&path).unwrap().set_len(20_000).unwrap();
