@@ -222,6 +222,8 @@ impl Endpoint {
         }
         let (incoming, accepted) = unbounded();
         self.remote().send(Command::Listen { incoming });
+        // Commands are taken in order: once this is answered, an open that arrives is not refused any more.
+        self.snapshot()?;
         Ok(listening.insert(accepted).clone())
     }
 }
