@@ -20,6 +20,8 @@ const WARM_UP: u64 = 10_000;
 const LOST: Duration = Duration::from_millis(100);
 /// Losses after which it is given up: on a veth pair there should be none.
 const LOST_MOST: u64 = 100;
+/// Where a frame says which round trip it belongs to: the packet number's place.
+const NUMBER: std::ops::Range<usize> = 22..30;
 /// Frame pool of each side; only a few frames are used.
 const UMEM_BYTES: u64 = 4 << 20;
 
@@ -87,23 +89,14 @@ fn ping(lab: &Lab, options: &Options, opened: &Barrier) -> anyhow::Result<Measur
     for round in 0..WARM_UP + options.count {
         let Some(mut frame) = end.link.alloc() else { anyhow::bail!("no free frame: {:?}", end.link.stats()) };
         write(&mut frame, MAC_A, MAC_B, usize::from(options.bytes));
+        frame.bytes_mut()[NUMBER].copy_from_slice(&round.to_be_bytes());
         let start = Instant::now();
         end.send(frame)?;
-        let answer = loop {
-            if let Some(answer) = end.receive() {
-                break Some(answer);
-            }
-            if start.elapsed() > LOST {
-                break None;
-            }
-        };
+        let answered = end.await_answer(round, start);
         let elapsed = start.elapsed();
-        match answer {
-            Some(answer) => end.link.free(answer),
-            None => lost += 1,
-        }
+        lost += u64::from(!answered);
         ensure!(lost < LOST_MOST, "{lost} frames were lost: the other end does not answer: {:?}", end.link.stats());
-        if round >= WARM_UP {
+        if answered && round >= WARM_UP {
             rtt.record(elapsed.as_nanos() as u64);
         }
     }
@@ -144,6 +137,19 @@ impl End {
         self.link.reap(&mut self.done);
         self.done.drain(..).for_each(|frame| self.link.free(frame));
         Ok(())
+    }
+
+    /// Whether the answer to `round` came; a late one to an earlier round is none.
+    fn await_answer(&mut self, round: u64, start: Instant) -> bool {
+        while start.elapsed() < LOST {
+            let Some(answer) = self.receive() else { continue };
+            let matches = answer.bytes()[NUMBER] == round.to_be_bytes();
+            self.link.free(answer);
+            if matches {
+                return true;
+            }
+        }
+        false
     }
 
     fn receive(&mut self) -> Option<Frame> {
