@@ -13,8 +13,8 @@ use common::{
     PATIENCE, check_messages, check_read, eventually, fill, join, pair, pair_of, send_reserved, send_written, within,
 };
 use farwire::api::{
-    AcceptError, CloseReason, ConnectError, ConnectionError, Endpoint, EndpointConfig, Idle, MacAddr, MemoryConfig,
-    PingRun, Rate, ResolveError, StreamError,
+    APPLICATION_CODES, AcceptError, CloseReason, ConnectError, ConnectionError, Endpoint, EndpointConfig, Idle,
+    MacAddr, MemoryConfig, PingRun, Rate, ResolveError, StreamError,
 };
 
 #[test]
@@ -89,7 +89,7 @@ fn small_writes_arrive_in_order_with_and_without_nagle() {
 #[test]
 fn a_pool_of_few_frames_is_slow_but_whole() {
     within("a small pool", PATIENCE, || {
-        let links = MemoryConfig { frames: 160, rx_reserve: 64, queue_frames: 32, ..MemoryConfig::default() };
+        let links = MemoryConfig { frames: 320, rx_reserve: 64, queue_frames: 32, ..MemoryConfig::default() };
         let pair = join(Endpoint::memory_pair_of(links, EndpointConfig::new()).unwrap());
         let (mut send, _) = pair.to.open_stream().unwrap();
         let writer = thread::spawn(move || send_reserved(&mut send, 3, 2_000_000));
@@ -236,12 +236,12 @@ fn a_close_reaches_the_peer_with_code_and_reason_and_ends_every_wait() {
         let from = pair.from.clone();
         let acceptor = thread::spawn(move || from.accept_stream().err());
         thread::sleep(Duration::from_millis(20));
-        pair.to.close(0x1_0005, "the disk is full");
-        let theirs = CloseReason::Peer { code: 0x1_0005, reason: "the disk is full".to_owned() };
+        pair.to.close(5, "the disk is full");
+        let theirs = CloseReason::Peer { code: APPLICATION_CODES + 5, reason: "the disk is full".to_owned() };
         assert_eq!(reader.join().unwrap(), Err(StreamError::Closed(theirs.clone())));
         assert_eq!(acceptor.join().unwrap(), Some(ConnectionError::Closed(theirs.clone())));
         assert_eq!(pair.from.wait_closed(PATIENCE), Ok(theirs));
-        let ours = CloseReason::Local { code: 0x1_0005, reason: "the disk is full".to_owned() };
+        let ours = CloseReason::Local { code: 5, reason: "the disk is full".to_owned() };
         assert_eq!(pair.to.wait_closed(PATIENCE), Ok(ours.clone()));
         assert_eq!(send.reserve(1).err(), Some(StreamError::Closed(ours.clone())));
         assert_eq!(pair.to.open_stream().err(), Some(ConnectionError::Closed(ours)));
@@ -254,7 +254,7 @@ fn a_shut_down_endpoint_ends_every_wait_on_both_sides() {
         let pair = pair();
         let (mut send, mut silent) = pair.to.open_stream().unwrap();
         send.write_all(b"x").unwrap();
-        let (_, mut receive) = pair.from.accept_stream().unwrap();
+        let (_back, mut receive) = pair.from.accept_stream().unwrap();
         let here = thread::spawn(move || silent.recv().map(|_| ()));
         let there = thread::spawn(move || {
             while receive.recv()?.is_some() {}
@@ -330,7 +330,8 @@ fn messages_outlive_their_stream_and_endpoint() {
 #[test]
 fn many_connections_are_accepted_and_kept_apart() {
     within("40 connections", PATIENCE, || {
-        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        let links = MemoryConfig { frames: 16_384, ..MemoryConfig::default() };
+        let (here, there) = Endpoint::memory_pair_of(links, EndpointConfig::new()).unwrap();
         there.listen().unwrap();
         thread::scope(|scope| {
             for seed in 0..40u64 {

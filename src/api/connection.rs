@@ -84,7 +84,8 @@ impl Connection {
         self.inner.remote.send(Command::Finish { conn: self.inner.key });
     }
 
-    /// Ends the connection now. What was not acknowledged is lost; the peer is told `code` and `reason`.
+    /// Ends the connection now. What was not acknowledged is lost; the peer is told
+    /// [`APPLICATION_CODES`](super::APPLICATION_CODES)` + code`, and `reason`.
     pub fn close(&self, code: u32, reason: &str) {
         self.inner.remote.send(Command::Close { conn: self.inner.key, code, reason: reason.to_owned() });
     }

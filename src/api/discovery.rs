@@ -28,6 +28,8 @@ impl Endpoint {
             return Err(ResolveError::BadName { name: name.to_owned() });
         }
         self.remote().send(Command::Announce { name: name.to_owned(), service: service.to_owned() });
+        // Commands are carried out in order: after this answer, queries are answered.
+        self.snapshot()?;
         Ok(())
     }
 

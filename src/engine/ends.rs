@@ -15,7 +15,7 @@ use super::port::{
 use crate::base::time::MICROSECOND;
 use crate::base::{ConnId, Nanos, StreamId};
 use crate::link::Frame;
-use crate::proto::error::ConnectError;
+use crate::proto::error::{CloseReason, ConnectError, StreamError};
 
 /// Frames in each queue of a stream. An application thread that wakes up handles this many at once: about a third of a
 /// millisecond at 10 Gbit/s, some five times what a wake-up costs. Lower: more wake-ups; higher: more memory per stream
@@ -56,7 +56,8 @@ pub(super) struct StreamEnd {
 /// The engine's end of one connection.
 pub(super) struct ConnEnd {
     pub key: ConnId,
-    pub streams: Sender<StreamPort>,
+    /// Where streams go that the peer opens; `None` once it has finished.
+    pub streams: Option<Sender<StreamPort>>,
     pub shared: Arc<ConnShared>,
     /// Those who wait for the peer to allow another stream.
     pub waiting: VecDeque<Sender<StreamPort>>,
@@ -113,6 +114,24 @@ impl StreamEnd {
     /// The transport has forgotten the stream, the application has dropped both halves, and nothing is under way.
     pub fn is_over(&self) -> bool {
         self.slot.is_none() && self.send_gone && self.recv_gone
+    }
+}
+
+/// An engine that ends in the middle (a panic) takes its ends along: whoever waits must not wait for ever.
+impl Drop for StreamEnd {
+    fn drop(&mut self) {
+        let error = StreamError::Closed(CloseReason::Shutdown);
+        let _ = self.shared.send_error.set(error.clone());
+        let _ = self.shared.recv_error.set(error);
+        self.shared.send_waker.wake();
+        self.shared.recv_waker.wake();
+    }
+}
+
+impl Drop for ConnEnd {
+    fn drop(&mut self) {
+        let _ = self.shared.closed.set(CloseReason::Shutdown);
+        self.shared.closed_waker.wake();
     }
 }
 

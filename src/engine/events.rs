@@ -49,9 +49,18 @@ impl<L: Link> Engine<L> {
             Event::Incoming { conn } => self.on_incoming(now, conn),
             Event::StreamOpened { conn, stream } => {
                 let port = self.open_port(conn, stream);
-                if let (Some(port), Some(end)) = (port, self.conns.get(&conn)) {
+                let streams = self.conns.get(&conn).and_then(|end| end.streams.as_ref());
+                // Streams that the peer gave up again count no longer against its limit, but wait to be accepted.
+                if let Some(streams) = streams.filter(|streams| streams.len() < self.most_waiting.1)
+                    && let Some(port) = port
+                {
                     // Without a receiver the port is dropped, which resets the stream.
-                    let _ = end.streams.send(port);
+                    let _ = streams.send(port);
+                }
+            }
+            Event::PeerFinished { conn } => {
+                if let Some(end) = self.conns.get_mut(&conn) {
+                    end.streams = None;
                 }
             }
             Event::StreamsAllowed { conn } => self.open_waiting(now, conn),
@@ -104,8 +113,10 @@ impl<L: Link> Engine<L> {
 
     fn on_incoming(&mut self, now: Nanos, conn: u32) {
         let Some(port) = self.conn_port(conn) else { return };
-        let taken = self.incoming.as_ref().is_some_and(|incoming| incoming.send(port).is_ok());
-        if !taken {
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.len() >= self.most_waiting.0) {
+            // Connections that have ended again count no longer, but wait to be accepted.
+            self.endpoint.close(now, conn, 0, "too many connections wait to be accepted here");
+        } else if self.incoming.as_ref().is_none_or(|incoming| incoming.send(port).is_err()) {
             self.incoming = None;
             self.endpoint.set_listening(false);
             self.endpoint.close(now, conn, 0, "nobody accepts connections here any more");
@@ -116,7 +127,8 @@ impl<L: Link> Engine<L> {
         let (key, peer) = self.endpoint.peer(conn)?;
         let (streams, incoming) = crossbeam_channel::unbounded();
         let shared = Arc::new(ConnShared::default());
-        let end = ConnEnd { key, streams, shared: shared.clone(), waiting: Default::default(), ping: None };
+        let end =
+            ConnEnd { key, streams: Some(streams), shared: shared.clone(), waiting: Default::default(), ping: None };
         self.conns.insert(conn, end);
         Some(ConnPort { key, peer, streams: incoming, shared })
     }

@@ -44,7 +44,8 @@ impl<L: Link> Engine<L> {
             self.hungry.push_back(index);
         }
         let code = shared.drop_code.load(Ordering::Acquire);
-        if !end.send_gone && shared.send_dropped.load(Ordering::Acquire) {
+        let waits = self.pending_ends.iter().any(|(waiting, _)| *waiting == index);
+        if !waits && !end.send_gone && shared.send_dropped.load(Ordering::Acquire) {
             // What was committed before the drop is in the queue now, since the flag was set after it.
             self.take_commits(now, index);
             self.on_send_dropped(now, index, code);
@@ -126,6 +127,8 @@ impl<L: Link> Engine<L> {
         for (index, slot) in std::mem::take(&mut self.pending_ends) {
             if self.streams.get(index).is_some_and(|end| end.slot == Some(slot)) {
                 self.on_commit(now, index, slot, Commit { frame: None, len: 0, fin: true, at_ns: now });
+                // Whether the application has dropped the stream meanwhile was left for later.
+                self.on_rung(now, index);
             }
         }
     }

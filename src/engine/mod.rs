@@ -84,6 +84,8 @@ pub struct Engine<L: Link> {
     conns: BTreeMap<u32, ConnEnd>,
     connecting: BTreeMap<u32, ConnectReply>,
     incoming: Option<Sender<ConnPort>>,
+    /// Most connections, and most streams of a connection, that may wait to be accepted.
+    most_waiting: (usize, usize),
     queries: Option<Sender<Found>>,
     hungry: VecDeque<usize>,
     /// Streams (ours, the transport's) whose end found no frame to travel in.
@@ -106,6 +108,7 @@ impl<L: Link> Engine<L> {
         let lendable = caps.frames.saturating_sub(caps.rx_reserve + CONTROL_FRAMES);
         let rx_frames = lendable / 2;
         let frames = caps.frames;
+        let most_waiting = (config.proto.max_connections, config.proto.max_streams as usize);
         let endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
         let ethernet = Ethernet { dst: caps.mac, src: caps.mac, vlan: config.vlan, ethertype: config.ethertype };
         Engine {
@@ -122,6 +125,7 @@ impl<L: Link> Engine<L> {
             conns: BTreeMap::new(),
             connecting: BTreeMap::new(),
             incoming: None,
+            most_waiting,
             queries: None,
             hungry: VecDeque::new(),
             pending_ends: Vec::new(),

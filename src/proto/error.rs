@@ -94,6 +94,17 @@ pub enum ConnectError {
         /// The limit.
         limit: usize,
     },
+    /// The frame pool is shared out.
+    #[error(
+        "{connections} connections share a pool of {frames} frames, too few for another one; say a larger --umem, or \
+         close one"
+    )]
+    NoFrames {
+        /// The pool.
+        frames: usize,
+        /// Who shares it.
+        connections: usize,
+    },
     /// The link failed.
     #[error("{0}")]
     Link(String),

@@ -8,35 +8,37 @@
 #[derive(Debug)]
 pub struct RxBudget {
     free: u64,
+    /// Lent in pieces of [`MIN_WINDOW`] only, so that greedy connections leave room for others.
+    floor: u64,
 }
 
 impl RxBudget {
-    /// A budget of `frames`.
+    /// A budget of `frames`, an eighth of which is kept for connections to come. Less refuses the next connection as
+    /// soon as a few have grown, more is missing in the window of a single one.
     pub fn new(frames: u64) -> RxBudget {
-        RxBudget { free: frames }
+        RxBudget { free: frames, floor: frames / 8 }
     }
 
-    /// A window for a new connection: half of what is left, so that there is always something for the next one.
-    /// `None` when less than [`MIN_WINDOW`] would be left for it.
+    /// A window for a new connection: half of what is left above the floor, and the least that makes sense below it.
+    /// `None` when that is gone as well.
     pub fn open_window(&mut self) -> Option<u64> {
-        let window = self.free / 2;
-        if window < MIN_WINDOW {
+        let window = self.above_floor().max(MIN_WINDOW);
+        if window > self.free {
             return None;
         }
         self.free -= window;
         Some(window)
     }
 
-    /// What `open_window` would give, without taking it (for an answer that keeps no state).
-    pub fn offer(&self) -> u64 {
-        self.free / 2
-    }
-
     /// Takes up to `more` for a connection that has shown that it needs it; leaves at least half.
     pub fn widen(&mut self, more: u64) -> u64 {
-        let given = more.min(self.free / 2);
+        let given = more.min(self.above_floor());
         self.free -= given;
         given
+    }
+
+    fn above_floor(&self) -> u64 {
+        self.free.saturating_sub(self.floor) / 2
     }
 
     /// A connection is gone.
@@ -173,13 +175,21 @@ mod tests {
     #[test]
     fn windows_never_exceed_the_budget() {
         let mut budget = RxBudget::new(1000);
-        let mut sum = 0;
+        let mut windows = Vec::new();
         while let Some(window) = budget.open_window() {
-            sum += window;
+            windows.push(window);
         }
-        assert!(sum <= 1000 && sum > 900);
+        let sum: u64 = windows.iter().sum();
+        assert!(sum <= 1000 && sum > 1000 - MIN_WINDOW && windows[0] > 400, "{windows:?}");
         budget.close_window(500);
-        assert_eq!(budget.open_window(), Some((1000 - sum + 500) / 2));
+        assert_eq!(budget.open_window(), Some((1000 - sum + 500 - 125) / 2));
+    }
+
+    #[test]
+    fn a_greedy_connection_leaves_room_for_others() {
+        let mut budget = RxBudget::new(1000);
+        assert!((0..100).map(|_| budget.widen(1000)).sum::<u64>() > 800);
+        assert_eq!([budget.open_window(), budget.open_window()], [Some(MIN_WINDOW); 2]);
     }
 
     #[test]

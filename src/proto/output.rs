@@ -82,6 +82,11 @@ pub enum Event {
         /// The stream's slot.
         stream: u32,
     },
+    /// The peer has finished its direction: it opens no more streams.
+    PeerFinished {
+        /// The connection's slot.
+        conn: u32,
+    },
     /// The peer allows us more streams.
     StreamsAllowed {
         /// The connection's slot.

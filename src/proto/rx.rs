@@ -232,7 +232,10 @@ impl Connection {
                 }
             }
             Item::Lowest { number } => self.received.on_lowest(number),
-            Item::Finish => self.apply(cx, Life::PeerFinish, CloseReason::Finished),
+            Item::Finish => {
+                self.apply(cx, Life::PeerFinish, CloseReason::Finished);
+                cx.out.events.push_back(Event::PeerFinished { conn: self.slot });
+            }
             Item::Close { code, reason } => {
                 let why = CloseReason::Peer { code, reason: reason.to_owned() };
                 self.apply(cx, Life::PeerClosed, if code == code::FINISHED { CloseReason::Finished } else { why });

@@ -41,7 +41,9 @@ impl Endpoint {
         if self.conns.len() >= limit {
             return Err(ConnectError::TooMany { limit });
         }
-        let Some(window) = self.budget.open_window() else { return Err(ConnectError::TooMany { limit }) };
+        let Some(window) = self.budget.open_window() else {
+            return Err(ConnectError::NoFrames { frames: self.frames, connections: self.conns.len() });
+        };
         let local = self.params(window);
         // What the peer's terms are is known with its accept.
         let remote = Params { mtu: local.mtu, streams: 0, conn_credit: 0, stream_credit: 0, idle_timeout_ms: 0 };
