@@ -130,14 +130,15 @@ impl LossDetector {
         self.loss_at = None;
         let mut lost = Lost::default();
         let Some(largest_acked) = self.largest_acked else { return lost };
-        let limit = largest_acked.min(self.covered.saturating_sub(1));
+        // Of what lies below this we know whether it had arrived before the highest packet that we know of.
+        let told = (largest_acked + 1).min(self.covered);
         let delay = self.loss_delay(rtt);
         while let Some(first) = ring.first() {
-            if first.number > limit {
+            if first.number >= told {
                 break;
             }
             let due = first.packet.sent_ns + delay;
-            if first.number + self.packet_threshold > limit && due > now {
+            if first.number + self.packet_threshold >= told && due > now {
                 self.loss_at = Some(due);
                 break;
             }

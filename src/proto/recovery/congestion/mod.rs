@@ -186,7 +186,7 @@ fn window_pacing(cwnd: u64, rtt: &Rtt, slow_start: bool) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    //! Samples for the controllers' tests.
+    //! Pacing of windows, and samples for the controllers' tests.
 
     use super::*;
     use crate::base::time::MILLISECOND;
@@ -196,6 +196,14 @@ mod tests {
         let mut rtt = Rtt::new(rtt_ns);
         rtt.on_sample(0, rtt_ns, 0);
         Box::leak(Box::new(rtt))
+    }
+
+    #[test]
+    fn pacing_leaves_room_for_the_window() {
+        let rtt = rtt_of(10 * MILLISECOND);
+        assert_eq!(window_pacing(1_000_000, rtt, false), Some(1_000_000_000));
+        assert_eq!(window_pacing(1_000_000, rtt, true), Some(1_600_000_000));
+        assert_eq!(window_pacing(1_000_000, rtt_of(50 * MICROSECOND), true), None);
     }
 
     pub(super) fn ack(acked_bytes: u64, largest: u64, next_number: u64, peak_in_flight: u64) -> AckSample<'static> {

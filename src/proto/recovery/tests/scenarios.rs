@@ -138,6 +138,16 @@ fn the_floor_acknowledges_but_does_not_revive() {
 }
 
 #[test]
+fn news_that_only_the_floor_tells_are_news() {
+    let (mut recovery, mut out) = sender(130);
+    recovery.on_ack(SECOND + RTT, &Told::new(&[129], 128, 0).ack(), &mut out).expect("honest");
+    recovery.on_timeout(recovery.poll_timeout().expect("a probe"), &mut out);
+    assert_eq!((recovery.probes_unanswered(), recovery.stats().delivered_bytes), (1, 1538));
+    recovery.on_ack(SECOND + 2 * RTT, &Told::new(&[129], 128, 100).ack(), &mut out).expect("honest");
+    assert_eq!((recovery.probes_unanswered(), recovery.stats().delivered_bytes), (0, 101 * 1538));
+}
+
+#[test]
 fn lies_are_refused_and_change_nothing() {
     let (mut recovery, mut out) = sender(10);
     let lies = [
