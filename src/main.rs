@@ -1,1 +1,7 @@
-fn main() {}
+//! The command `farwire`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    farwire::cli::run()
+}

@@ -49,6 +49,7 @@ pub struct Endpoint {
     incoming: Mutex<Option<Receiver<ConnPort>>>,
     /// Held by whoever asks who is on the link.
     asking: Mutex<()>,
+    notes: Vec<String>,
 }
 
 /// Sends commands to a worker, from wherever.
@@ -75,7 +76,9 @@ impl Endpoint {
     pub fn open_xdp(xdp: XdpConfig, config: EndpointConfig) -> Result<Endpoint, OpenError> {
         check(&config)?;
         let xdp = XdpConfig { ethertype: config.ethertype, ..xdp };
-        Endpoint::over(XdpLink::open(&xdp)?, config)
+        let link = XdpLink::open(&xdp)?;
+        let notes = link.notes().to_vec();
+        Ok(Endpoint { notes, ..Endpoint::over(link, config)? })
     }
 
     /// An endpoint on an interface through AF_PACKET: slower, and works with every interface.
@@ -118,7 +121,7 @@ impl Endpoint {
             return Err(OpenError::RateBeyondLink { link: caps.name.clone(), rate, speed });
         }
         let worker = Worker::start(link, config.engine(), config.worker.clone())?;
-        Ok(Endpoint { worker, config, incoming: Mutex::new(None), asking: Mutex::new(()) })
+        Ok(Endpoint { worker, config, incoming: Mutex::new(None), asking: Mutex::new(()), notes: Vec::new() })
     }
 
     /// Our own address.
@@ -129,6 +132,11 @@ impl Endpoint {
     /// What the link is and can do.
     pub fn caps(&self) -> &Caps {
         self.worker.caps()
+    }
+
+    /// What was tried and given up on the way to the mode in force, in words.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Opens a connection.

@@ -32,4 +32,6 @@ pub use crate::link::packet::{OpenError as PacketError, PacketConfig};
 pub use crate::proto::error::{APPLICATION_CODES, CloseReason, ConnectError, StreamError};
 pub use crate::proto::recovery::Algorithm;
 pub use crate::worker::{Idle, WorkerTimes};
+pub use crate::xdp::nic::Nic;
+pub use crate::xdp::privilege::missing as missing_capabilities;
 pub use crate::xdp::{Mode, XdpConfig, XdpError};

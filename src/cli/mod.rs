@@ -1,1 +1,109 @@
-//! cli
+//! The command line: flags to calls of `apps`, results to text or JSON, errors to exit codes.
+//!
+//! Decides: what is shown and with which exit code a command ends. Does not: transfer, measure or diagnose.
+//! Called by: `main.rs`. Invariant: standard output has results only; with `--json` it is one JSON object.
+
+mod discover;
+mod doctor;
+mod exit;
+mod flags;
+mod notices;
+mod open;
+mod perf;
+mod ping;
+mod recv;
+mod send;
+mod show;
+mod stop;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::api::{Connection, Endpoint};
+use exit::Failure;
+use flags::{Cli, Command};
+use stop::Stop;
+
+/// How long a name is asked for. Long enough for a link of a second's round trip, asked several times.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let stop = match Stop::listen() {
+        Ok(stop) => stop,
+        Err(error) => return end(Failure::local(format!("signals can't be listened for: {error}")), &Stop::default()),
+    };
+    trace(verbosity(&cli.command));
+    let result = match cli.command {
+        Command::Send(flags) => send::run(&flags, &stop),
+        Command::Recv(flags) => recv::run(&flags, &stop),
+        Command::Perf(flags) => perf::run(&flags, &stop),
+        Command::Ping(flags) => ping::run(&flags, &stop),
+        Command::Doctor(flags) => doctor::run(&flags),
+        Command::Discover(flags) => discover::run(&flags),
+    };
+    match result {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(failure) => end(failure, &stop),
+    }
+}
+
+fn end(failure: Failure, stop: &Stop) -> ExitCode {
+    if stop.requested() {
+        show::complain("stopped");
+        return ExitCode::from(exit::INTERRUPTED);
+    }
+    if !failure.message.is_empty() {
+        show::complain(&failure.message);
+    }
+    ExitCode::from(failure.code)
+}
+
+/// A connection to whom the user named, by address or by name.
+fn connect(endpoint: &Endpoint, peer: &str) -> Result<Connection, Failure> {
+    let mac = endpoint.resolve(peer, RESOLVE_WITHIN)?;
+    let connection = endpoint.connect(mac)?;
+    tracing::info!("connected to {mac}");
+    Ok(connection)
+}
+
+/// The name to answer to: what the user says, or the host's.
+fn own_name(named: Option<&String>) -> Result<String, Failure> {
+    if let Some(name) = named {
+        return Ok(name.clone());
+    }
+    let host = nix::unistd::gethostname().map_err(|errno| Failure::local(format!("no host name: {}", errno.desc())))?;
+    let host = host.to_string_lossy().into_owned();
+    let end = (0..=host.len().min(LONGEST_NAME)).rev().find(|at| host.is_char_boundary(*at)).unwrap_or(0);
+    Ok(host[..end].to_owned())
+}
+
+/// Bytes of a name on the link.
+const LONGEST_NAME: usize = 32;
+
+fn verbosity(command: &Command) -> u8 {
+    match command {
+        Command::Send(flags) => flags.common.verbose,
+        Command::Recv(flags) => flags.common.verbose,
+        Command::Perf(flags) => flags.common.verbose,
+        Command::Ping(flags) => flags.common.verbose,
+        Command::Doctor(flags) => flags.common.verbose,
+        Command::Discover(flags) => flags.common.verbose,
+    }
+}
+
+fn trace(verbosity: u8) {
+    let level = match verbosity {
+        0 => "farwire=warn",
+        1 => "farwire=info",
+        2 => "farwire=debug",
+        _ => "farwire=trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FARWIRE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // Only a second subscriber could be refused, and there is none.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+}

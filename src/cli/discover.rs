@@ -1,0 +1,45 @@
+//! `farwire discover`.
+
+use serde_json::json;
+
+use super::exit::{self, Failure};
+use super::flags;
+use super::show;
+
+/// Lists who answers.
+pub fn run(flags: &flags::Discover) -> Result<(), Failure> {
+    let endpoint = super::open::endpoint(&flags.common)?;
+    let found = endpoint.discover(flags.wait).map_err(Failure::local)?;
+    if flags.common.json {
+        let hosts: Vec<_> = found
+            .iter()
+            .map(|host| {
+                json!({
+                    "mac": host.mac.to_string(),
+                    "name": host.name,
+                    "service": host.service,
+                    "mtu": host.mtu,
+                    "foreign_version": host.foreign_version,
+                })
+            })
+            .collect();
+        show::out(json!({ "command": "discover", "hosts": hosts }));
+    } else if !found.is_empty() {
+        show::out(format!("{:<17}  {:<32}  {:<8}  {:>5}", "ADDRESS", "NAME", "SERVICE", "MTU"));
+        for host in &found {
+            let row = match host.foreign_version {
+                Some(version) => format!("{}  (speaks protocol version {version}, we do not)", host.mac),
+                None => format!("{}  {:<32}  {:<8}  {:>5}", host.mac, host.name, host.service, host.mtu),
+            };
+            show::out(row);
+        }
+    }
+    if found.is_empty() {
+        let link = &endpoint.caps().name;
+        let message = format!(
+            "nobody answers on {link}; is `farwire recv` running on the other end, on the same EtherType and VLAN?"
+        );
+        return Err(Failure::new(exit::NO_PEER, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! The command line as clap sees it. Its texts are what `--help` shows.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::exit;
+use crate::api::{Idle, Mode, Rate};
+use crate::base::size;
+
+/// Moves data over a dedicated Ethernet link, in raw frames over AF_XDP.
+#[derive(Parser, Debug)]
+#[command(name = "farwire", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Send files and directories to a host that runs `farwire recv`
+    #[command(after_help = exit::HELP)]
+    Send(Send),
+    /// Receive files and directories, from many senders, until stopped
+    #[command(after_help = exit::HELP)]
+    Recv(Recv),
+    /// Measure goodput from memory to memory, like iperf3
+    #[command(after_help = exit::HELP)]
+    Perf(Perf),
+    /// Measure round trips to a host that runs `farwire recv` or `farwire perf server`
+    #[command(after_help = exit::HELP)]
+    Ping(Ping),
+    /// Look whether this machine and its NIC can do it, and say what to change
+    #[command(after_help = exit::HELP)]
+    Doctor(Doctor),
+    /// List who answers on the link
+    #[command(after_help = exit::HELP)]
+    Discover(Discover),
+}
+
+/// `farwire send`.
+#[derive(Args, Debug)]
+pub struct Send {
+    /// What to send: files, directories, symbolic links (sent as links), or - for standard input
+    #[arg(value_name = "PATH", required = true, num_args = 1..)]
+    pub paths: Vec<PathBuf>,
+    /// To whom: a MAC address, or the name that its `farwire recv` announces
+    #[arg(value_name = "PEER")]
+    pub peer: String,
+    /// Name under which standard input arrives
+    #[arg(long = "as", value_name = "NAME", default_value = "stdin")]
+    pub stdin_name: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// `farwire recv`.
+#[derive(Args, Debug)]
+pub struct Recv {
+    /// Where to put what arrives, or - for standard output (one file, then the end)
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Name to answer to on the link [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// End after one transfer, with its exit code
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// `farwire perf`.
+#[derive(Args, Debug)]
+pub struct Perf {
+    /// `server` to serve measurements until stopped, or the peer (MAC address or name) to measure with
+    #[arg(value_name = "server|PEER")]
+    pub peer: String,
+    /// Seconds to send for
+    #[arg(short = 't', long = "time", value_name = "SECS", default_value = "10", value_parser = seconds)]
+    pub time: Duration,
+    /// Streams each way
+    #[arg(short = 'P', long, value_name = "STREAMS", default_value_t = 1)]
+    pub parallel: u16,
+    /// The server sends
+    #[arg(short = 'R', long, conflicts_with = "bidir")]
+    pub reverse: bool,
+    /// Both send at once
+    #[arg(long)]
+    pub bidir: bool,
+    /// Seconds from one interval line to the next
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    pub interval: Duration,
+    /// Fill every byte with a pattern and check every byte that arrives (costs CPU on both sides)
+    #[arg(long)]
+    pub verify: bool,
+    /// Write the round trips as an HdrHistogram percentile file (microseconds)
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Name that the server answers to on the link [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// `farwire ping`.
+#[derive(Args, Debug)]
+pub struct Ping {
+    /// Whom: a MAC address or a name
+    #[arg(value_name = "PEER")]
+    pub peer: String,
+    /// How many
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: u64,
+    /// Bytes of Ethernet payload of each
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = 64)]
+    pub size: usize,
+    /// From one to the next, for example 10ms; 0 sends the next when the echo has arrived
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = span)]
+    pub interval: Duration,
+    /// Write the round trips as an HdrHistogram percentile file (microseconds)
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// `farwire doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// `farwire discover`.
+#[derive(Args, Debug)]
+pub struct Discover {
+    /// How long to wait for answers
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span)]
+    pub wait: Duration,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Link and transport")]
+pub struct Common {
+    /// Interface to use; may be left out where only one makes sense
+    #[arg(short = 'i', long, value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// The link is ours at this rate, for example 9.5gbit: implies --cc fixed
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<Rate>,
+    /// Congestion control of what we send [default: cubic, or fixed with --rate]
+    #[arg(long, value_name = "WHICH")]
+    pub cc: Option<Cc>,
+    /// What the worker does when there is nothing to do: spin (least latency, a whole core), adaptive, sleep
+    #[arg(long, value_name = "POLICY", default_value = "adaptive")]
+    pub idle: Idle,
+    /// How frames are moved: xdp (AF_XDP), or packet (AF_PACKET: slower, works with every interface)
+    #[arg(long, value_name = "KIND", default_value = "xdp")]
+    pub link: LinkKind,
+    /// AF_XDP mode: auto (the best that the driver grants), zerocopy, copy, skb
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<Mode>,
+    /// Queue of the interface [default: 0]
+    #[arg(long, value_name = "N")]
+    pub queue: Option<u32>,
+    /// Core to pin the worker to [default: the kernel's choice]
+    #[arg(long, value_name = "N")]
+    pub cpu: Option<usize>,
+    /// EtherType of our frames; both ends must agree
+    #[arg(long, value_name = "TYPE", default_value = "0x88b5", value_parser = ethertype)]
+    pub ethertype: u16,
+    /// Tag our frames with this VLAN (802.1Q), and its priority if given
+    #[arg(long, value_name = "ID[:PRIORITY]", value_parser = vlan)]
+    pub vlan: Option<(u16, u8)>,
+    /// Longest Ethernet payload to use [default: the interface's MTU]
+    #[arg(long, value_name = "BYTES")]
+    pub mtu: Option<u16>,
+    /// Size of the frame pool: what can be in flight, for example 256MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
+    pub umem: u64,
+    /// Do without encryption. The only mode so far; it will have to be said once there are keys
+    #[arg(long)]
+    pub insecure: bool,
+    /// Results as JSON on standard output: one object
+    #[arg(long)]
+    pub json: bool,
+    /// Say more on standard error; twice for even more
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Congestion control by name.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cc {
+    /// A rate that the user vouches for.
+    Fixed,
+    /// RFC 9438.
+    Cubic,
+    /// RFC 5681.
+    Reno,
+}
+
+/// How frames are moved.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkKind {
+    /// AF_XDP.
+    Xdp,
+    /// AF_PACKET.
+    Packet,
+}
+
+fn ethertype(text: &str) -> Result<u16, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u16::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    match parsed {
+        Ok(value) if value >= 0x0600 => Ok(value),
+        Ok(value) => Err(format!("{value:#06x} is a length in Ethernet, not a type; say for example 0x88b5")),
+        Err(_) => Err(format!("{text:?} is no EtherType; say for example 0x88b5")),
+    }
+}
+
+fn vlan(text: &str) -> Result<(u16, u8), String> {
+    let (id, priority) = text.split_once(':').unwrap_or((text, "0"));
+    match (id.parse(), priority.parse()) {
+        (Ok(id @ 0..=4094), Ok(priority @ 0..=7)) => Ok((id, priority)),
+        _ => Err(format!("{text:?} is no VLAN; say an id from 0 to 4094, and perhaps a priority: 100 or 100:5")),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(span) if span >= Duration::from_millis(10) => Ok(span),
+        _ => Err(format!("{text} seconds can't be measured; 0.01 is the least")),
+    }
+}
+
+/// `10ms`, `1.5s`, `250us`, `0`.
+fn span(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} is no time; say for example 10ms"))?;
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" | "µs" => 1e-6,
+        "ns" => 1e-9,
+        _ => return Err(format!("{text:?}: unknown unit {unit:?}; say s, ms, us or ns")),
+    };
+    Duration::try_from_secs_f64(number * scale).map_err(|_| format!("{text:?} is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn paths_come_before_the_peer() {
+        let cli = Cli::try_parse_from(["farwire", "send", "-i", "eth1", "a", "b", "-", "backup"]).unwrap();
+        let Command::Send(send) = cli.command else { panic!("not send") };
+        assert_eq!(send.paths, ["a", "b", "-"].map(PathBuf::from));
+        assert_eq!((send.peer.as_str(), send.common.interface.as_deref()), ("backup", Some("eth1")));
+        assert!(Cli::try_parse_from(["farwire", "send", "only-one"]).is_err());
+    }
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        assert_eq!(span("250us"), Ok(Duration::from_micros(250)));
+        assert_eq!(span("0"), Ok(Duration::ZERO));
+        assert!(span("-1s").is_err() && span("1 week").is_err());
+        assert_eq!(ethertype("0x88B5"), Ok(0x88B5));
+        assert!(ethertype("0x0100").unwrap_err().contains("length"));
+        assert_eq!(vlan("100:5"), Ok((100, 5)));
+        assert!(vlan("4095").is_err() && vlan("1:8").is_err());
+        assert!(seconds("0").is_err() && seconds("-3").is_err());
+    }
+}

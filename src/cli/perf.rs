@@ -1,0 +1,247 @@
+//! `farwire perf`, both sides.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::exit::Failure;
+use super::flags;
+use super::notices::Notices;
+use super::ping::{microseconds, write_hgrm};
+use super::show;
+use super::stop::Stop;
+use crate::api::{AcceptError, Connection, Rate};
+use crate::apps::perf::client::{self, PerfReport};
+use crate::apps::perf::server::{self, Served};
+use crate::apps::perf::{Direction, Interval, PerfError, Plan, RoundTrips};
+use crate::apps::service::{self, GreetingError, Service};
+use crate::base::size;
+use crate::obs::export;
+use crate::obs::hist::{Unit, show as show_time};
+
+/// How often the accepting loop looks whether it is to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Serves or measures, as the user says.
+pub fn run(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
+    if flags.peer == "server" { serve(flags, stop) } else { measure(flags, stop) }
+}
+
+fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
+    let plan = plan(flags)?;
+    let endpoint = super::open::endpoint(&flags.common)?;
+    let connection = super::connect(&endpoint, &flags.peer)?;
+    let _told = stop.tell(&connection);
+    let notices = Notices::of(&connection);
+    let json = flags.common.json;
+    let result = client::run(&connection, plan, |interval| {
+        if !json {
+            show::out(interval_line(interval));
+        }
+    });
+    drop(notices);
+    let report = result.map_err(|error| match error {
+        PerfError::Plan(reason) => Failure::failed(reason),
+        error => Failure::failed(error),
+    })?;
+    if let Some(path) = &flags.hgrm {
+        let snapshot = report.snapshot.as_ref().ok_or_else(|| Failure::failed("no histogram: the endpoint ended"))?;
+        write_hgrm(path, &snapshot.latencies.rtt)?;
+    }
+    let link = super::open::status(&endpoint, &flags.common);
+    if json {
+        show::out(report_json(&report, &connection.peer().to_string(), &link));
+    } else {
+        tell(&report);
+    }
+    match report.corrupt_bytes() {
+        0 => Ok(()),
+        wrong => Err(Failure::failed(format!("{wrong} bytes arrived other than they were sent"))),
+    }
+}
+
+fn plan(flags: &flags::Perf) -> Result<Plan, Failure> {
+    let direction = match (flags.reverse, flags.bidir) {
+        (true, _) => Direction::Down,
+        (_, true) => Direction::Both,
+        _ => Direction::Up,
+    };
+    let plan = Plan {
+        direction,
+        streams: flags.parallel,
+        duration_ms: flags.time.as_millis() as u64,
+        interval_ms: flags.interval.as_millis() as u64,
+        verify: flags.verify,
+    };
+    plan.check().map_err(Failure::usage)?;
+    Ok(plan)
+}
+
+fn interval_line(interval: &Interval) -> String {
+    let Interval { direction, start_s, end_s, bytes, goodput_bps } = interval;
+    let arrow = arrow(*direction);
+    format!("{arrow}  {start_s:6.2}-{end_s:<6.2} s  {:>10}  {:>14}", size::show(*bytes), rate(*goodput_bps))
+}
+
+fn arrow(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "[up]  ",
+        Direction::Down => "[down]",
+        Direction::Both => "[both]",
+    }
+}
+
+fn rate(bps: f64) -> String {
+    Rate::from_bps(bps as u64).map_or("0 bit/s".to_owned(), |rate| rate.to_string())
+}
+
+fn tell(report: &PerfReport) {
+    show::out("-".repeat(64));
+    for (direction, flow) in [(Direction::Up, report.up), (Direction::Down, report.down)] {
+        let Some(flow) = flow else { continue };
+        let (bytes, seconds) = (size::show(flow.bytes), flow.seconds);
+        show::out(format!("{}  {bytes} in {seconds:.2} s: {} received", arrow(direction), rate(flow.goodput_bps)));
+    }
+    if report.plan.verify && report.corrupt_bytes() == 0 {
+        show::out("every byte arrived as it was sent");
+    }
+    let (local, remote) = (&report.local, &report.remote);
+    let controller = local.controller.as_deref().unwrap_or("-");
+    show::out(format!(
+        "retransmitted {} packets here, {} there; congestion control {controller}; CPU {:.2} s here, {:.2} s there",
+        local.retransmitted_packets, remote.retransmitted_packets, local.cpu_seconds, remote.cpu_seconds
+    ));
+    let Some(snapshot) = &report.snapshot else { return };
+    for (title, histogram) in [
+        ("round trips", &snapshot.latencies.rtt),
+        ("queueing at the sender, commit to wire", &snapshot.latencies.queueing),
+        ("turns of the engine", &snapshot.latencies.turn),
+        ("packets per burst", &snapshot.latencies.burst_size),
+    ] {
+        if !histogram.is_empty() {
+            show::out(format!("\n{title}\n{}", histogram.draw(show::width()).trim_end()));
+        }
+    }
+    if report.plan.direction == Direction::Down
+        && let Some(rtt) = &remote.rtt_ns
+    {
+        let time = |ns| show_time(ns, Unit::Nanoseconds);
+        show::out(format!(
+            "round trips at the server: p50 {}, p99 {}, max {}",
+            time(rtt.p50),
+            time(rtt.p99),
+            time(rtt.max)
+        ));
+    }
+}
+
+fn report_json(report: &PerfReport, peer: &str, link: &str) -> Value {
+    let (local, remote) = (&report.local, &report.remote);
+    // Round trips are seen by whoever sends.
+    let rtt_us = match (&report.snapshot, report.plan.direction) {
+        (_, Direction::Down) => remote.rtt_ns.as_ref().map_or(Value::Null, round_trips),
+        (Some(snapshot), _) => microseconds(&snapshot.latencies.rtt),
+        (None, _) => Value::Null,
+    };
+    let engine = report.snapshot.as_ref().map(|now| {
+        export::json(&export::Metrics { counters: &now.counters, latencies: &now.latencies, link: &now.link })
+    });
+    json!({
+        "command": "perf",
+        "peer": peer,
+        "link": link,
+        "direction": report.plan.direction,
+        "streams": report.plan.streams,
+        "verified": report.plan.verify,
+        "goodput_bps": report.goodput_bps(),
+        "bytes": report.up.iter().chain(&report.down).map(|flow| flow.bytes).sum::<u64>(),
+        "up": report.up,
+        "down": report.down,
+        "retransmitted_packets": local.retransmitted_packets + remote.retransmitted_packets,
+        "rtt_us": rtt_us,
+        "intervals": report.intervals,
+        "cpu_seconds": { "local": local.cpu_seconds, "remote": remote.cpu_seconds },
+        "controller": { "local": local.controller, "remote": remote.controller },
+        "engine": engine,
+    })
+}
+
+fn round_trips(of: &RoundTrips) -> Value {
+    let us = |ns: u64| ns as f64 / 1000.0;
+    json!({
+        "count": of.count,
+        "min": us(of.min),
+        "p50": us(of.p50),
+        "p90": us(of.p90),
+        "p99": us(of.p99),
+        "p99.9": us(of.p999),
+        "max": us(of.max),
+        "mean": of.mean / 1000.0,
+    })
+}
+
+fn serve(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
+    let name = super::own_name(flags.name.as_ref())?;
+    let endpoint = super::open::endpoint(&flags.common)?;
+    endpoint.announce(&name, "perf")?;
+    endpoint.listen().map_err(Failure::local)?;
+    show::status(&format!("serving as {name} ({}); over there: farwire perf {name}", endpoint.mac()));
+    let json = flags.common.json;
+    while !stop.requested() {
+        let connection = match endpoint.accept_timeout(LOOK_EVERY) {
+            Ok(connection) => connection,
+            Err(AcceptError::Timeout) => continue,
+            Err(AcceptError::Stopped(stopped)) => return Err(Failure::local(stopped)),
+        };
+        let stop = Arc::new(stop.clone());
+        let served = thread::Builder::new().name("perf".to_owned()).spawn(move || {
+            let _told = stop.tell(&connection);
+            serve_one(&connection, json);
+        });
+        if let Err(error) = served {
+            show::complain(format!("no thread for another client: {error}; raise `ulimit -u`"));
+        }
+    }
+    Ok(())
+}
+
+fn serve_one(connection: &Connection, json: bool) {
+    let peer = connection.peer();
+    let control = match service::accept(connection, Service::Perf) {
+        Ok(control) => control,
+        // Who only pings opens no stream.
+        Err(GreetingError::Connection(_)) => return,
+        Err(error) => return show::complain(format!("{peer}: {error}")),
+    };
+    match server::serve(connection, control) {
+        Ok(Served { plan, side }) if json => {
+            show::out(json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side }));
+        }
+        Ok(Served { plan, side }) => show::out(format!(
+            "{peer}: {} stream(s), received {} ({}), retransmitted {} packets",
+            plan.streams,
+            size::show(side.received.bytes),
+            rate(side.received.goodput_bps),
+            side.retransmitted_packets
+        )),
+        Err(error) => {
+            show::complain(format!("{peer}: {error}"));
+            connection.close(service::GAVE_UP, &error.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_one_line() {
+        let interval =
+            Interval { direction: Direction::Up, start_s: 0.0, end_s: 1.0, bytes: 125_000_000, goodput_bps: 1e9 };
+        let line = interval_line(&interval);
+        assert!(line.contains("125.0 MB") && line.contains("1.00 Gbit/s") && !line.contains('\n'), "{line}");
+    }
+}

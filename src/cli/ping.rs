@@ -1,0 +1,81 @@
+//! `farwire ping`.
+
+use serde_json::{Value, json};
+
+use super::exit::{self, Failure};
+use super::flags;
+use super::show;
+use super::stop::Stop;
+use crate::apps::ping::{self, PingPlan, PingResult};
+use crate::obs::hist::Histogram;
+
+/// Nanoseconds in the unit that people and files get.
+const MICROSECOND: f64 = 1000.0;
+
+/// Pings and draws what came of it.
+pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
+    let endpoint = super::open::endpoint(&flags.common)?;
+    let most = endpoint.caps().mtu;
+    if flags.size > most {
+        return Err(Failure::usage(format!("--size {}: the link takes {most} bytes at most", flags.size)));
+    }
+    let connection = super::connect(&endpoint, &flags.peer)?;
+    let plan = PingPlan { count: flags.count, size: flags.size, interval: flags.interval };
+    let result = ping::run(&connection, plan, || stop.requested()).map_err(Failure::failed)?;
+    connection.finish();
+    tell(flags, &connection.peer().to_string(), &result)?;
+    match result.received {
+        _ if stop.requested() => Err(Failure::silent(exit::INTERRUPTED)),
+        0 => Err(Failure::new(exit::NO_PEER, format!("{} answered none of {} pings", flags.peer, result.sent))),
+        _ => Ok(()),
+    }
+}
+
+fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) -> Result<(), Failure> {
+    if let Some(path) = &flags.hgrm {
+        write_hgrm(path, &result.rtt)?;
+    }
+    let lost = result.sent - result.received;
+    if flags.common.json {
+        show::out(json!({
+            "command": "ping",
+            "peer": peer,
+            "size_bytes": flags.size,
+            "sent": result.sent,
+            "received": result.received,
+            "lost": lost,
+            "rtt_us": microseconds(&result.rtt),
+        }));
+        return Ok(());
+    }
+    if result.received > 0 {
+        show::out(result.rtt.draw(show::width()).trim_end());
+    }
+    show::out(format!("{} pings of {} bytes to {peer}, {lost} lost", result.sent, flags.size));
+    Ok(())
+}
+
+/// Percentiles in microseconds; null if there is nothing.
+pub fn microseconds(histogram: &Histogram) -> Value {
+    if histogram.is_empty() {
+        return Value::Null;
+    }
+    let of = histogram.percentiles();
+    let us = |ns: u64| ns as f64 / MICROSECOND;
+    json!({
+        "count": of.count,
+        "min": us(of.min),
+        "p50": us(of.p50),
+        "p90": us(of.p90),
+        "p99": us(of.p99),
+        "p99.9": us(of.p999),
+        "max": us(of.max),
+        "mean": of.mean / MICROSECOND,
+    })
+}
+
+/// Writes a histogram of nanoseconds as an HdrHistogram percentile file in microseconds.
+pub fn write_hgrm(path: &std::path::Path, histogram: &Histogram) -> Result<(), Failure> {
+    let written = std::fs::File::create(path).and_then(|mut file| histogram.write_hgrm(&mut file, MICROSECOND));
+    written.map_err(|error| Failure::local(format!("--hgrm {}: {error}", path.display())))
+}

@@ -1,0 +1,196 @@
+//! `farwire recv`: one thread per sender, until stopped.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+
+use super::exit::{self, Failure};
+use super::flags;
+use super::send::{failed_line, summary};
+use super::show::{self, Ui};
+use super::stop::Stop;
+use crate::api::{AcceptError, Connection, Endpoint};
+use crate::apps::service::{self, GAVE_UP, GreetingError, Service};
+use crate::apps::transfer::place::Place;
+use crate::apps::transfer::{Report, Target, TransferError, Watch, receive};
+
+/// How often the accepting loop looks whether it is to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long transfers that were told to stop are waited for.
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(3);
+
+/// Receives until stopped, or once.
+pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
+    let target = target(&flags.dir)?;
+    let once = flags.once || target == Target::Stdout;
+    raise_descriptor_limit();
+    let name = super::own_name(flags.name.as_ref())?;
+    let endpoint = super::open::endpoint(&flags.common)?;
+    endpoint.announce(&name, "recv")?;
+    endpoint.listen().map_err(Failure::local)?;
+    show::status(&format!(
+        "receiving into {} as {name} ({}); over there: farwire send PATH {name}",
+        if target == Target::Stdout { "standard output".to_owned() } else { flags.dir.display().to_string() },
+        endpoint.mac()
+    ));
+    let server = Arc::new(Server {
+        target,
+        once,
+        taken: AtomicBool::new(false),
+        json: flags.common.json,
+        verbose: flags.common.verbose > 0,
+        stop: stop.clone(),
+    });
+    serve(&endpoint, &server)
+}
+
+struct Server {
+    target: Target,
+    once: bool,
+    /// With `once`: somebody's transfer has begun.
+    taken: AtomicBool,
+    json: bool,
+    verbose: bool,
+    stop: Stop,
+}
+
+fn serve(endpoint: &Endpoint, server: &Arc<Server>) -> Result<(), Failure> {
+    let (ended, outcomes) = bounded::<Result<(), Failure>>(16);
+    let mut threads: Vec<thread::JoinHandle<()>> = Vec::new();
+    let result = loop {
+        if server.stop.requested() {
+            break None;
+        }
+        threads.retain(|thread| !thread.is_finished());
+        match outcomes.try_recv() {
+            Ok(outcome) if server.once => break Some(outcome),
+            _ => {}
+        }
+        match endpoint.accept_timeout(LOOK_EVERY) {
+            Ok(connection) => threads.extend(start(connection, server, &ended)),
+            Err(AcceptError::Timeout) => {}
+            Err(AcceptError::Stopped(stopped)) => break Some(Err(Failure::local(stopped))),
+        }
+    };
+    // Told to stop, transfers remove what is not whole; that must have happened before the process ends.
+    let busy = threads.iter().any(|thread| !thread.is_finished());
+    let deadline = std::time::Instant::now() + CLEAN_UP_WITHIN;
+    while result.is_none() && threads.iter().any(|thread| !thread.is_finished()) && deadline.elapsed().is_zero() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    match result {
+        Some(result) => result,
+        None if busy || server.once => Err(Failure::silent(exit::INTERRUPTED)),
+        None => Ok(()),
+    }
+}
+
+fn start(
+    connection: Connection,
+    server: &Arc<Server>,
+    ended: &Sender<Result<(), Failure>>,
+) -> Option<thread::JoinHandle<()>> {
+    let (server, ended) = (server.clone(), ended.clone());
+    let refused = connection.clone();
+    let thread = thread::Builder::new().name("transfer".to_owned()).spawn(move || {
+        if let Some(outcome) = server.one(&connection) {
+            // Nobody waits for outcomes but the accepting loop with `once`.
+            let _ = ended.try_send(outcome);
+        }
+    });
+    if thread.is_err() {
+        refused.close(GAVE_UP, "no thread left here for another transfer");
+    }
+    thread.ok()
+}
+
+impl Server {
+    /// Serves one connection; `None` if it was for nothing that counts.
+    fn one(&self, connection: &Connection) -> Option<Result<(), Failure>> {
+        let _told = self.stop.tell(connection);
+        let peer = connection.peer();
+        let streams = match service::accept(connection, Service::Transfer) {
+            Ok(streams) => streams,
+            // Who only pings opens no stream.
+            Err(GreetingError::Connection(_)) => return None,
+            Err(error) => {
+                show::complain(format!("{peer}: {error}"));
+                return None;
+            }
+        };
+        if self.once && self.taken.swap(true, Ordering::AcqRel) {
+            connection.close(GAVE_UP, "it receives one transfer only, and that is another's");
+            return None;
+        }
+        let ui = Arc::new(Ui::new(&format!("from {peer}"), self.verbose));
+        let watch: Arc<dyn Watch> = ui.clone();
+        let result = receive(connection, streams, &self.target, &watch);
+        ui.clear();
+        Some(self.tell(&peer.to_string(), &ui, result))
+    }
+
+    fn tell(&self, peer: &str, ui: &Ui, result: Result<Report, TransferError>) -> Result<(), Failure> {
+        let report = match result {
+            Ok(report) => report,
+            Err(error) => {
+                show::complain(format!("transfer from {peer}: {error}"));
+                if self.json {
+                    self.line(&json!({ "command": "recv", "peer": peer, "error": error.to_string() }).to_string());
+                }
+                return Err(Failure::silent(exit::FAILED));
+            }
+        };
+        if self.json {
+            let line = json!({
+                "command": "recv",
+                "peer": peer,
+                "files": report.tally.files,
+                "directories": report.tally.directories,
+                "symlinks": report.tally.symlinks,
+                "bytes": report.tally.bytes,
+                "failed": report.tally.failed,
+                "failures": ui.failures_json(),
+                "seconds": report.elapsed.as_secs_f64(),
+                "goodput_bps": report.goodput_bps(),
+            });
+            self.line(&line.to_string());
+        } else {
+            self.line(&format!("received {} from {peer}", summary(&report)));
+        }
+        if report.is_complete() {
+            return Ok(());
+        }
+        show::complain(format!("transfer from {peer}: {}", failed_line(&report)));
+        Err(Failure::silent(exit::FAILED))
+    }
+
+    /// A line of result; beside the data if standard output is taken.
+    fn line(&self, line: &str) {
+        if self.target == Target::Stdout { show::status(line) } else { show::out(line) }
+    }
+}
+
+/// Where to put things, tried once before anybody is told that we are here.
+fn target(dir: &Path) -> Result<Target, Failure> {
+    if dir == Path::new("-") {
+        return Ok(Target::Stdout);
+    }
+    Place::open(dir).map_err(Failure::local)?;
+    Ok(Target::Directory(dir.to_owned()))
+}
+
+/// Many transfers at once need more descriptors than the usual 1024.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err()
+    {
+        tracing::info!("the limit of {soft} open files stays");
+    }
+}

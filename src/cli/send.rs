@@ -1,0 +1,107 @@
+//! `farwire send`.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::exit::{self, Failure};
+use super::flags;
+use super::notices::Notices;
+use super::show::{self, Ui};
+use super::stop::Stop;
+use crate::apps::transfer::tx::SendRun;
+use crate::apps::transfer::{Name, Report, Root, Watch, send};
+use crate::base::size;
+
+/// Sends what the user named.
+pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
+    let roots = roots(flags)?;
+    let endpoint = super::open::endpoint(&flags.common)?;
+    let connection = super::connect(&endpoint, &flags.peer)?;
+    let _told = stop.tell(&connection);
+    let _notices = Notices::of(&connection);
+    let ui = Arc::new(Ui::new("sending", flags.common.verbose > 0));
+    let watch: Arc<dyn Watch> = ui.clone();
+    let result = send(&connection, SendRun { roots, count: true }, &watch);
+    ui.clear();
+    let counters = endpoint.snapshot().map(|now| now.counters).unwrap_or_default();
+    let report = result.map_err(Failure::failed)?;
+    let complete = report.is_complete();
+    if flags.common.json {
+        show::out(json!({
+            "command": "send",
+            "peer": connection.peer().to_string(),
+            "files": report.tally.files,
+            "directories": report.tally.directories,
+            "symlinks": report.tally.symlinks,
+            "bytes": report.tally.bytes,
+            "failed": report.tally.failed,
+            "failures": ui.failures_json(),
+            "skipped": report.skipped,
+            "seconds": report.elapsed.as_secs_f64(),
+            "goodput_bps": report.goodput_bps(),
+            "retransmitted_packets": counters.retransmitted_packets,
+        }));
+    } else {
+        show::out(format!("sent {} to {}", summary(&report), flags.peer));
+    }
+    if complete { Ok(()) } else { Err(Failure::new(exit::FAILED, failed_line(&report))) }
+}
+
+/// What a transfer came to, in a line.
+pub fn summary(report: &Report) -> String {
+    let tally = &report.tally;
+    let mut parts = vec![count(tally.files, "file")];
+    if tally.directories > 0 {
+        parts.push(count(tally.directories, "directory"));
+    }
+    if tally.symlinks > 0 {
+        parts.push(count(tally.symlinks, "link"));
+    }
+    let rate = crate::base::Rate::from_bps(report.goodput_bps() as u64).map_or("-".to_owned(), |rate| rate.to_string());
+    let seconds = report.elapsed.as_secs_f64();
+    format!("{}, {} in {seconds:.2} s ({rate}), BLAKE3 verified", parts.join(", "), size::show(tally.bytes))
+}
+
+/// How much failed, in a line.
+pub fn failed_line(report: &Report) -> String {
+    let failed = report.tally.failed;
+    format!("{failed} of {} entries failed (named above); the others are in place", failed + placed(report))
+}
+
+fn placed(report: &Report) -> u64 {
+    report.tally.files + report.tally.directories + report.tally.symlinks
+}
+
+fn count(number: u64, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// The paths of the command line, refused if two would arrive under one name.
+fn roots(flags: &flags::Send) -> Result<Vec<Root>, Failure> {
+    let stdin = Name::parse(flags.stdin_name.as_bytes()).map_err(|error| Failure::usage(format!("--as: {error}")))?;
+    let mut roots: Vec<Root> = Vec::new();
+    for path in &flags.paths {
+        let root = Root::from_argument(path, &stdin).map_err(Failure::usage)?;
+        if let Some(other) = roots.iter().find(|other| other.name() == root.name()) {
+            let name = other.name();
+            return Err(Failure::usage(format!("two of the paths would arrive as {name}; send them one by one")));
+        }
+        roots.push(root);
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_nouns_agree() {
+        assert_eq!([count(1, "file"), count(0, "file"), count(2, "directory")], ["1 file", "0 files", "2 directories"]);
+    }
+}

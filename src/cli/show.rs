@@ -1,0 +1,162 @@
+//! What people see: results on standard output, everything else on standard error, progress on a terminal.
+//!
+//! A closed standard output is no error: whoever closed it wanted no more, and the work goes on.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::apps::transfer::{Name, Tally, Watch};
+use crate::base::size;
+
+/// Failures that are kept for `--json`; all of them are shown and counted.
+const KEPT_FAILURES: usize = 1000;
+
+/// A line of result.
+pub fn out(line: impl Display) {
+    // See above: nobody reads it any more.
+    let _ = writeln!(std::io::stdout().lock(), "{}", plain(line));
+}
+
+/// A line about how things are.
+pub fn status(line: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{}", plain(line));
+}
+
+/// A line about what went wrong, after the program's name.
+pub fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "farwire: {}", plain(line));
+}
+
+/// Text that can't steer the terminal: names and reasons may come from a peer.
+fn plain(text: impl Display) -> String {
+    text.to_string().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+/// How wide the terminal is, or what to assume.
+pub fn width() -> usize {
+    let terminal = console_width();
+    terminal.unwrap_or(80).clamp(40, 120)
+}
+
+fn console_width() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
+
+/// Shows a transfer while it runs, and remembers what failed.
+pub struct Ui {
+    bar: Option<ProgressBar>,
+    verbose: bool,
+    /// The bar has a length.
+    measured: AtomicBool,
+    failures: Mutex<Vec<(String, String)>>,
+}
+
+impl Ui {
+    /// For one transfer. `label` says which.
+    pub fn new(label: &str, verbose: bool) -> Ui {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(style("{prefix} {spinner} {bytes} at {binary_bytes_per_sec}  {wide_msg}"));
+            bar.set_prefix(label.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Ui { bar, verbose, measured: AtomicBool::new(false), failures: Mutex::new(Vec::new()) }
+    }
+
+    /// No progress any more.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// What failed, for `--json`.
+    pub fn failures_json(&self) -> Value {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect()
+    }
+
+    fn line(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| status(line)),
+            None => status(line),
+        }
+    }
+}
+
+impl Watch for Ui {
+    fn on_entry(&self, name: &Name) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(name.to_string());
+        }
+    }
+
+    fn on_bytes(&self, count: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(count);
+        }
+    }
+
+    fn on_totals(&self, files: u64, bytes: u64) {
+        if let Some(bar) = &self.bar
+            && !self.measured.swap(true, Ordering::AcqRel)
+        {
+            tracing::debug!("{files} files, {} in all", size::show(bytes));
+            bar.set_length(bytes);
+            bar.set_style(style(
+                "{prefix} {bar:25} {bytes}/{total_bytes} at {binary_bytes_per_sec}, {eta} left  {wide_msg}",
+            ));
+        }
+    }
+
+    fn on_file(&self, name: &Name, digest: &[u8; 32]) {
+        if self.verbose {
+            self.line(&format!("{}  {name}", blake3::Hash::from_bytes(*digest)));
+        }
+    }
+
+    fn on_failed(&self, name: &str, reason: &str) {
+        self.line(&format!("farwire: {name}: {reason}"));
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() < KEPT_FAILURES {
+            failures.push((name.to_owned(), reason.to_owned()));
+        }
+    }
+
+    fn on_skipped(&self, name: &str, what: &str) {
+        self.line(&format!("farwire: {name}: not sent, it is {what}"));
+    }
+
+    fn on_confirmed(&self, tally: &Tally) {
+        tracing::debug!("confirmed: {} files, {}", tally.files, size::show(tally.bytes));
+    }
+}
+
+impl Drop for Ui {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are ours; were one wrong, a plain spinner is no harm.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_does_not_steer_the_terminal() {
+        assert_eq!(plain("a\x1b[2Jb\r\nµ"), "a [2Jb \nµ");
+    }
+}

@@ -1,0 +1,101 @@
+//! Ctrl-C: tells the peers, lets the commands clean up, and ends the process if they do not.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::exit;
+use crate::api::Connection;
+use crate::apps::service::INTERRUPTED;
+
+/// How long a command may take to clean up. Beyond it something hangs: a read from a terminal, a dead disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether the user wants an end, and whom to tell.
+#[derive(Clone, Default)]
+pub struct Stop {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    requested: AtomicBool,
+    connections: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    next: u64,
+    open: BTreeMap<u64, Connection>,
+}
+
+/// A connection that is told when the user stops the program; until this is dropped.
+pub struct Told {
+    stop: Stop,
+    key: u64,
+}
+
+impl Stop {
+    /// Listens for SIGINT, SIGTERM and SIGHUP from now on.
+    ///
+    /// # Errors
+    /// When the system has no place for it.
+    pub fn listen() -> std::io::Result<Stop> {
+        let stop = Stop::default();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let seen = stop.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for _ in signals.forever() {
+                if seen.inner.requested.swap(true, Ordering::AcqRel) {
+                    // Asked twice: now.
+                    std::process::exit(exit::INTERRUPTED.into());
+                }
+                seen.tell_everybody();
+                thread::spawn(|| {
+                    thread::sleep(PATIENCE);
+                    std::process::exit(exit::INTERRUPTED.into());
+                });
+            }
+        })?;
+        Ok(stop)
+    }
+
+    /// Whether the user has asked for an end.
+    pub fn requested(&self) -> bool {
+        self.inner.requested.load(Ordering::Acquire)
+    }
+
+    /// Closes `connection` when the user asks for an end, with a word to the peer.
+    pub fn tell(&self, connection: &Connection) -> Told {
+        let mut registry = self.registry();
+        registry.next += 1;
+        let key = registry.next;
+        registry.open.insert(key, connection.clone());
+        drop(registry);
+        if self.requested() {
+            self.tell_everybody();
+        }
+        Told { stop: self.clone(), key }
+    }
+
+    fn tell_everybody(&self) {
+        for connection in self.registry().open.values() {
+            connection.close(INTERRUPTED, "the user stopped the program");
+        }
+    }
+
+    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.stop.registry().open.remove(&self.key);
+    }
+}
