@@ -6,9 +6,9 @@ use crate::base::{Nanos, Rate};
 use crate::proto::recovery::pacing::BURST_PACKETS;
 use crate::proto::recovery::rtt::Rtt;
 
-/// Window in round trips at the rate. 1 would do on paper; the second carries lost packets until they are found lost (up
-/// to two round trips where reordering was seen) and a round trip that suddenly grows. Lower: the rate is missed there.
-/// Higher: only memory, as the rate is what paces.
+/// Window in round trips at the rate. 1 would do on paper; the second carries lost packets until they are found lost
+/// (up to two round trips where reordering was seen) and a round trip that suddenly grows. Lower: the rate is missed
+/// there. Higher: only memory, as the rate is what paces.
 const WINDOW_ROUND_TRIPS: u64 = 2;
 /// And some bursts, so that a round trip of nothing does not stop the sender between two turns. Lower: veth stalls.
 const WINDOW_BURSTS: u64 = 4;
