@@ -211,6 +211,7 @@ impl Recovery {
     /// A round trip measured by other means (the open), as a first sample.
     pub fn on_handshake_rtt(&mut self, now: Nanos, rtt_ns: Nanos) {
         self.rtt.on_sample(now, rtt_ns, 0);
+        self.controller.on_rtt(&self.rtt);
         self.retune();
     }
 

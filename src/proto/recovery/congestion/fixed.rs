@@ -38,6 +38,10 @@ impl Fixed {
 }
 
 impl Controller for Fixed {
+    fn on_rtt(&mut self, rtt: &Rtt) {
+        self.resize(rtt);
+    }
+
     fn on_ack(&mut self, ack: &AckSample<'_>) {
         self.breaker.on_totals(ack.now, ack.totals, ack.rtt.smoothed_ns(), self.mss);
         self.resize(ack.rtt);

@@ -82,6 +82,8 @@ pub struct LossSample {
 
 /// A congestion controller.
 pub trait Controller: Send + fmt::Debug {
+    /// The round trip was measured before any packet was acknowledged.
+    fn on_rtt(&mut self, _rtt: &Rtt) {}
     /// Packets were acknowledged.
     fn on_ack(&mut self, ack: &AckSample<'_>);
     /// Packets were lost; also called where the window does not answer to it.

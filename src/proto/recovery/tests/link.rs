@@ -139,7 +139,7 @@ impl Loop {
             self.transmit(SentPacket { len: 60, frame: u32::MAX, ..SentPacket::default() });
         }
         self.out = out;
-        if let SendPermit::Now { bytes } = self.sender.poll_send(self.now) {
+        while let SendPermit::Now { bytes } = self.sender.poll_send(self.now) {
             let mut left = bytes as i64;
             while left > 0 {
                 let segment = self.next_segment();
