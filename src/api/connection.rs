@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::config::nanos;
 use super::endpoint::Remote;
-use super::recv::RecvStream;
-use super::send::SendStream;
+use super::rx::RecvStream;
+use super::tx::SendStream;
 use super::wait;
 use crate::base::MacAddr;
 use crate::engine::port::{Command, ConnKey, ConnPort, ConnShared, PingReport, PingRun, Snapshot, StreamPort};

@@ -10,9 +10,9 @@ mod discovery;
 mod endpoint;
 mod error;
 mod message;
-mod recv;
 mod reservation;
-mod send;
+mod rx;
+mod tx;
 mod wait;
 
 pub use config::EndpointConfig;
@@ -20,9 +20,9 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{AcceptError, ConnectionError, EndpointStopped, OpenError, ResolveError};
 pub use message::Message;
-pub use recv::RecvStream;
 pub use reservation::Reservation;
-pub use send::SendStream;
+pub use rx::RecvStream;
+pub use tx::SendStream;
 
 pub use crate::base::{MacAddr, Nanos, Rate, StreamId};
 pub use crate::engine::port::{Found, PingReport, PingRun, Snapshot};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::IoSliceMut;
 
-use super::send::SendStream;
+use super::tx::SendStream;
 use crate::link::Frame;
 
 /// Room for a number of bytes, in the frames that they will leave in. Dropping it without a commit sends nothing.
