@@ -307,7 +307,11 @@ fn no_frame_is_lost_however_streams_end() {
         }
         pair.to.close(0, "done");
         let common::Pair { here, there, .. } = pair;
-        eventually("all frames are back", || (free(&here), free(&there)) == before);
+        eventually("all frames are back", || {
+            let now = (free(&here), free(&there));
+            println!("free frames: {before:?} before, {now:?} now");
+            now == before
+        });
     });
 }
 

@@ -96,7 +96,7 @@ impl<L: Link> Engine<L> {
             recovery,
             controller,
             notices,
-            frames: (self.link.caps().frames, self.link.free_frames()),
+            frames: (self.link.caps().frames, self.link.free_frames() + self.spare.len()),
             connections: self.endpoint.connections(),
         }
     }

@@ -97,6 +97,12 @@ impl<L: Link> Engine<L> {
         let start = self.ethernet.len() + HEADER_LEN + STREAM_HEADER_LEN;
         let payload = start..start + usize::from(len);
         let frame = self.frames.lend(frame, lent);
+        if end.recv_gone {
+            if let Some(frame) = frame {
+                self.on_returned(now, frame);
+            }
+            return;
+        }
         end.push(now, Message { frame, payload, fin });
         if !end.waking {
             end.waking = true;

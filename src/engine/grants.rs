@@ -59,7 +59,13 @@ impl<L: Link> Engine<L> {
     fn on_send_dropped(&mut self, now: Nanos, index: usize, code: u32) {
         let end = &mut self.streams[index];
         end.send_gone = true;
-        if let Some(slot) = end.slot {
+        let (slot, left) = (end.slot, end.shared.take_left_grants());
+        if let Some(mut left) = left {
+            while let Ok(frame) = left.pop() {
+                self.free(frame);
+            }
+        }
+        if let Some(slot) = slot {
             // Does nothing to a half that was finished.
             self.endpoint.reset_stream_if_open(now, slot, code);
         }
@@ -72,10 +78,11 @@ impl<L: Link> Engine<L> {
         }
         let first = !std::mem::replace(&mut end.recv_gone, true);
         let slot = end.slot;
-        for message in std::mem::take(&mut end.backlog) {
-            if let Some(frame) = message.frame {
-                self.on_returned(now, frame);
-            }
+        let backlog = std::mem::take(&mut end.backlog);
+        let mut left = end.shared.take_left_messages();
+        let left = std::iter::from_fn(|| left.as_mut()?.pop().ok());
+        for frame in left.chain(backlog).filter_map(|message| message.frame) {
+            self.on_returned(now, frame);
         }
         if first && let Some(slot) = slot {
             self.endpoint.stop_stream(now, slot, code);
@@ -164,7 +171,7 @@ impl<L: Link> Engine<L> {
         let Some(end) = self.streams.get_mut(index) else { return true };
         let queued = end.slot.map_or(0, |slot| self.endpoint.queued(slot));
         let wanted = end.shared.wanted.load(Ordering::Acquire) as usize;
-        if wanted == 0 || end.slot.is_none() {
+        if wanted == 0 || end.slot.is_none() || end.send_gone {
             end.hungry = false;
             return true;
         }

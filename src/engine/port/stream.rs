@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::ArrayQueue;
-use rtrb::{Consumer, Producer};
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::doorbell::Doorbell;
 use crate::base::{Nanos, StreamId};
@@ -74,6 +74,11 @@ pub struct StreamShared {
     pub send_error: OnceLock<StreamError>,
     /// Why receiving ended early. Messages already in the queue are still good.
     pub recv_error: OnceLock<StreamError>,
+    /// The grants that a dropped sending end leaves behind. The engine empties them: it may have pushed one more while
+    /// the end was being dropped, and a frame in a queue with no ends is lost.
+    pub left_grants: Mutex<Option<Consumer<Frame>>>,
+    /// The messages that a dropped receiving end leaves behind, likewise.
+    pub left_messages: Mutex<Option<Consumer<Message>>>,
 }
 
 /// Frames on their way back from the application, from whatever thread dropped them.
@@ -157,9 +162,7 @@ impl Returns {
 
 impl Drop for SendPort {
     fn drop(&mut self) {
-        while let Ok(frame) = self.grants.pop() {
-            self.returns.give(frame);
-        }
+        leave(&self.shared.left_grants, &mut self.grants);
         self.shared.send_dropped.store(true, Ordering::Release);
         self.notify();
     }
@@ -167,12 +170,26 @@ impl Drop for SendPort {
 
 impl Drop for RecvPort {
     fn drop(&mut self) {
+        leave(&self.shared.left_messages, &mut self.messages);
         self.shared.recv_dropped.store(true, Ordering::Release);
-        while let Ok(message) = self.messages.pop() {
-            if let Some(frame) = message.frame {
-                self.returns.give(frame);
-            }
-        }
         self.notify();
+    }
+}
+
+/// Leaves a queue's reading end to the engine.
+fn leave<T>(place: &Mutex<Option<Consumer<T>>>, queue: &mut Consumer<T>) {
+    let queue = std::mem::replace(queue, RingBuffer::new(0).1);
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+}
+
+impl StreamShared {
+    /// What a dropped sending end has left behind, once.
+    pub fn take_left_grants(&self) -> Option<Consumer<Frame>> {
+        self.left_grants.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What a dropped receiving end has left behind, once.
+    pub fn take_left_messages(&self) -> Option<Consumer<Message>> {
+        self.left_messages.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
