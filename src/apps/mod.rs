@@ -4,6 +4,7 @@
 //! anything below `api`. Called by: `cli`, and tests. Invariant: nothing here prints; results are values, and what
 //! happens on the way goes to whoever watches.
 
+pub mod doctor;
 pub mod perf;
 pub mod ping;
 pub mod service;

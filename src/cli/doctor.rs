@@ -1,8 +1,56 @@
 //! `farwire doctor`.
 
-use super::exit::Failure;
-use super::flags;
+use serde_json::json;
 
-pub fn run(_flags: &flags::Doctor) -> Result<(), Failure> {
-    Err(Failure::failed("not here yet"))
+use super::exit::{self, Failure};
+use super::flags::{self, Common, LinkKind};
+use super::{open, show};
+use crate::apps::doctor::{self, Examination, Finding, Level};
+
+/// Looks, and shows each finding with the command that mends it.
+pub fn run(flags: &flags::Doctor) -> Result<(), Failure> {
+    let common = &flags.common;
+    if common.link == LinkKind::Packet {
+        return Err(Failure::usage("--link packet needs no doctor: it works with every Ethernet interface"));
+    }
+    let endpoint = open::config(common)?;
+    let mut findings = doctor::machine(common.umem);
+    let interface = match open::interface(common) {
+        Ok((interface, _)) => {
+            let xdp = open::xdp(common, &interface);
+            findings.extend(doctor::interface(Examination { xdp, endpoint, vlan: common.vlan.is_some() }));
+            Some(interface)
+        }
+        Err(failure) => {
+            let mend = Some("farwire doctor -i IFACE".to_owned());
+            findings.push(Finding { check: "interface", level: Level::Bad, what: failure.message, mend });
+            None
+        }
+    };
+    tell(common, interface.as_deref(), &findings);
+    let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
+    match bad {
+        0 => Ok(()),
+        1 => Err(Failure::new(exit::LOCAL, "1 thing does not work like this; see above")),
+        _ => Err(Failure::new(exit::LOCAL, format!("{bad} things do not work like this; see above"))),
+    }
+}
+
+fn tell(common: &Common, interface: Option<&str>, findings: &[Finding]) {
+    if common.json {
+        let worst = doctor::worst(findings);
+        let report = json!({ "command": "doctor", "interface": interface, "worst": worst, "findings": findings });
+        return show::out(report);
+    }
+    for finding in findings {
+        let mark = match finding.level {
+            Level::Ok => "ok  ",
+            Level::Warn => "warn",
+            Level::Bad => "BAD ",
+        };
+        show::out(format!("{mark}  {:<13} {}", finding.check, finding.what));
+        if let Some(mend) = &finding.mend {
+            show::out(format!("                    -> {mend}"));
+        }
+    }
 }
