@@ -1,5 +1,6 @@
 //! Benchmarks of farwire beside its peers, and of the machine that they run on.
 
+mod instr;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
 mod pingpong;
@@ -21,11 +22,18 @@ enum What {
     Pump(pump::Options),
     /// One small frame back and forth through raw AF_XDP, without protocol: the least latency of this machine.
     Pingpong(pingpong::Options),
+    /// Instructions per data packet of the protocol path, by callgrind over the link in memory.
+    Instr(instr::Options),
+    /// What `instr` runs under valgrind.
+    #[command(hide = true)]
+    InstrRun(instr::Run),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
         What::Pump(options) => pump::run(&options),
         What::Pingpong(options) => pingpong::run(&options),
+        What::Instr(options) => instr::run(&options),
+        What::InstrRun(run) => instr::run_inside(&run),
     }
 }
