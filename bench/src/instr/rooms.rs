@@ -27,7 +27,7 @@ fn by_file(file: &str) -> Option<&'static str> {
     if file.contains("/hdrhistogram-") {
         return Some("obs");
     }
-    if ["/rtrb-", "/crossbeam-", "/atomic-waker-"].iter().any(|name| file.contains(name)) {
+    if ["/rtrb-", "/crossbeam-channel-", "/atomic-waker-"].iter().any(|name| file.contains(name)) {
         return Some("ports");
     }
     let path = file.rsplit_once("src/").map_or("", |(_, path)| path);
@@ -51,7 +51,6 @@ fn by_function(function: &str) -> Option<&'static str> {
     let names = [
         ("crc32c::", CRC),
         ("hdrhistogram::", "obs"),
-        ("crossbeam_queue::", "ports"),
         ("farwire::link::memory::", LINK),
         ("farwire::engine::port::", "ports"),
         ("farwire::engine::", "engine"),
