@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::ends::{ConnEnd, PortShape, stream_ends};
-use super::frames::Lent;
+use super::frames::{Borrower, Lent};
 use super::port::{ConnPort, ConnShared, Message, StreamPort};
 use crate::base::Nanos;
 use crate::link::Link;
@@ -86,14 +86,14 @@ impl<L: Link> Engine<L> {
 
     fn deliver(&mut self, now: Nanos, delivery: Delivery) {
         let Delivery { stream, frame, len, fin } = delivery;
-        let index = self.by_slot.get(&stream).copied();
+        let index = self.index_of(stream);
         let Some(end) = index.and_then(|index| self.streams.get_mut(index)) else {
             if let Some(frame) = self.frames.release(frame) {
                 self.free(frame);
             }
             return;
         };
-        let lent = Lent { conn: end.conn, stream, id: end.id, len: usize::from(len) };
+        let lent = Lent { to: Borrower { conn: end.conn, stream, id: end.id }, len };
         let start = self.ethernet.len() + HEADER_LEN + STREAM_HEADER_LEN;
         let payload = start..start + usize::from(len);
         let frame = self.frames.lend(frame, lent);
@@ -150,7 +150,11 @@ impl<L: Link> Engine<L> {
         };
         self.stream_generation = self.stream_generation.wrapping_add(1);
         let (index, port) = stream_ends(&mut self.streams, self.stream_generation, key, (stream, id), &shape);
-        self.by_slot.insert(stream, index);
+        let slot = stream as usize;
+        if slot >= self.by_slot.len() {
+            self.by_slot.resize(slot + 1, None);
+        }
+        self.by_slot[slot] = Some(index);
         Some(port)
     }
 
@@ -188,7 +192,7 @@ impl<L: Link> Engine<L> {
     }
 
     fn on_stream_gone(&mut self, stream: u32) {
-        let Some(index) = self.by_slot.remove(&stream) else { return };
+        let Some(index) = self.by_slot.get_mut(stream as usize).and_then(Option::take) else { return };
         let Some(end) = self.streams.get_mut(index) else { return };
         end.slot = None;
         if end.is_over() {
@@ -204,7 +208,11 @@ impl<L: Link> Engine<L> {
     }
 
     fn end_of(&mut self, stream: u32) -> Option<&mut super::ends::StreamEnd> {
-        let index = *self.by_slot.get(&stream)?;
+        let index = self.index_of(stream)?;
         self.streams.get_mut(index)
+    }
+
+    fn index_of(&self, stream: u32) -> Option<usize> {
+        self.by_slot.get(stream as usize).copied().flatten()
     }
 }

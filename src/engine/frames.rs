@@ -26,10 +26,16 @@ struct Entry {
 /// A received segment in the application's hands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lent {
+    pub to: Borrower,
+    pub len: u16,
+}
+
+/// A stream, by the transport's slot and its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Borrower {
     pub conn: ConnId,
     pub stream: u32,
     pub id: StreamId,
-    pub len: usize,
 }
 
 impl FrameTable {

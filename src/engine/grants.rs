@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Engine;
 use super::ends::{QUEUE_FRAMES, QUEUED_SEGMENTS};
+use super::frames::{Borrower, Lent};
 use super::port::Commit;
 use crate::base::time::NEVER;
 use crate::base::{FrameId, Nanos};
@@ -11,23 +12,55 @@ use crate::link::{Frame, Link};
 use crate::proto::stream::send::Written;
 use crate::wire::{HEADER_LEN, STREAM_HEADER_LEN};
 
+/// Segments of one stream that the application has read, told to the transport together: it looks at its credit once
+/// for all of them.
+struct Consumed {
+    by: Borrower,
+    segments: u64,
+    bytes: u64,
+}
+
+impl Consumed {
+    fn new(lent: &Lent) -> Consumed {
+        Consumed { by: lent.to, segments: 1, bytes: u64::from(lent.len) }
+    }
+
+    fn add(&mut self, lent: &Lent) {
+        self.segments += 1;
+        self.bytes += u64::from(lent.len);
+    }
+}
+
 impl<L: Link> Engine<L> {
     /// Frames that the application gave back: read messages, unused grants.
     pub(super) fn take_returns(&mut self, now: Nanos) -> usize {
         let mut count = 0;
+        let mut run: Option<Consumed> = None;
         while let Some(frame) = self.returns.queue.pop() {
             count += 1;
-            self.on_returned(now, frame);
+            if let Some(lent) = self.frames.take_lent(frame.id()) {
+                match &mut run {
+                    Some(run) if run.by == lent.to => run.add(&lent),
+                    _ => self.on_consumed(now, run.replace(Consumed::new(&lent))),
+                }
+            }
+            self.free(frame);
         }
+        self.on_consumed(now, run);
         count
     }
 
     /// One frame is back from the application, or would have gone to one that is no more.
     pub(super) fn on_returned(&mut self, now: Nanos, frame: Frame) {
-        if let Some(lent) = self.frames.take_lent(frame.id()) {
-            self.endpoint.on_consumed(now, lent.conn, (lent.stream, lent.id), lent.len);
-        }
+        let consumed = self.frames.take_lent(frame.id()).map(|lent| Consumed::new(&lent));
+        self.on_consumed(now, consumed);
         self.free(frame);
+    }
+
+    fn on_consumed(&mut self, now: Nanos, consumed: Option<Consumed>) {
+        if let Some(Consumed { by, segments, bytes }) = consumed {
+            self.endpoint.on_consumed(now, by.conn, (by.stream, by.id), segments, bytes);
+        }
     }
 
     /// Looks at a stream whose application rang.
@@ -90,25 +123,20 @@ impl<L: Link> Engine<L> {
     }
 
     fn take_commits(&mut self, now: Nanos, index: usize) {
-        loop {
-            let Some(end) = self.streams.get_mut(index) else { return };
-            let Some(slot) = end.slot else {
-                // The stream is over; what was still committed to it is given back.
-                while let Ok(commit) = self.streams[index].commits.pop() {
-                    if let Some(frame) = commit.frame {
-                        self.free(frame);
+        let Some(end) = self.streams.get(index) else { return };
+        let slot = end.slot;
+        if let Some(slot) = slot {
+            self.endpoint.set_nagle(slot, end.shared.nagle.load(Ordering::Relaxed));
+        }
+        while let Some(commit) = self.streams.get_mut(index).and_then(|end| end.commits.pop().ok()) {
+            match slot {
+                Some(slot) => {
+                    if !self.on_commit(now, index, slot, commit) {
+                        return;
                     }
                 }
-                return;
-            };
-            if end.commits.is_empty() {
-                return;
-            }
-            let nagle = end.shared.nagle.load(Ordering::Relaxed);
-            self.endpoint.set_nagle(slot, nagle);
-            let Ok(commit) = self.streams[index].commits.pop() else { return };
-            if !self.on_commit(now, index, slot, commit) {
-                return;
+                // The stream is over; what was still committed to it is given back.
+                None => commit.frame.into_iter().for_each(|frame| self.free(frame)),
             }
         }
     }

@@ -80,7 +80,7 @@ pub struct Engine<L: Link> {
     streams: Slab<StreamEnd>,
     stream_generation: u32,
     /// The transport's stream slots to ours.
-    by_slot: BTreeMap<u32, usize>,
+    by_slot: Vec<Option<usize>>,
     conns: BTreeMap<u32, ConnEnd>,
     connecting: BTreeMap<u32, ConnectReply>,
     incoming: Option<Sender<ConnPort>>,
@@ -121,7 +121,7 @@ impl<L: Link> Engine<L> {
             returns: Returns::new(frames),
             streams: Slab::new(),
             stream_generation: 0,
-            by_slot: BTreeMap::new(),
+            by_slot: Vec::new(),
             conns: BTreeMap::new(),
             connecting: BTreeMap::new(),
             incoming: None,

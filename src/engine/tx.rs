@@ -45,27 +45,30 @@ impl<L: Link> Engine<L> {
 
     fn put(&mut self, now: Nanos, transmit: &Transmit) {
         let frame = match transmit.content {
-            Content::Segment { frame, stream, payload_len, items_len, first } => {
+            Content::Segment { frame, first, .. } => {
                 if first {
                     let queued_ns = now.saturating_sub(self.frames.committed_ns(frame));
                     self.latencies.queueing.record(queued_ns);
                 }
-                self.frames
-                    .take_for_link(frame)
-                    .map(|frame| self.put_segment(frame, transmit, &stream, payload_len, items_len))
+                self.frames.take_for_link(frame)
             }
-            Content::Body => self.spare.pop().map(|frame| self.put_body(frame, transmit)),
-            Content::Ping(ping) => self.spare.pop().map(|frame| self.put_ping(frame, transmit, &ping)),
+            Content::Body | Content::Ping(_) => self.spare.pop(),
         };
-        if let Some(frame) = frame {
-            self.queue(frame);
+        let Some(mut frame) = frame else { return };
+        match &transmit.content {
+            Content::Segment { stream, payload_len, items_len, .. } => {
+                self.put_segment(&mut frame, transmit, stream, *payload_len, *items_len);
+            }
+            Content::Body => self.put_body(&mut frame, transmit),
+            Content::Ping(ping) => self.put_ping(&mut frame, transmit, ping),
         }
+        self.queue(frame);
     }
 
     /// Sends a received frame back to where it came from: the echo of a ping.
-    pub(super) fn echo(&mut self, frame: Frame, transmit: &Transmit) {
+    pub(super) fn echo(&mut self, mut frame: Frame, transmit: &Transmit) {
         let Content::Ping(ping) = transmit.content else { return self.free(frame) };
-        let frame = self.put_ping(frame, transmit, &ping);
+        self.put_ping(&mut frame, transmit, &ping);
         self.queue(frame);
     }
 
@@ -79,13 +82,13 @@ impl<L: Link> Engine<L> {
     /// Both headers, the items and the CRC around a payload that is in place.
     fn put_segment(
         &mut self,
-        mut frame: Frame,
+        frame: &mut Frame,
         transmit: &Transmit,
         stream: &StreamHeader,
         payload_len: usize,
         items_len: usize,
-    ) -> Frame {
-        let offset = self.put_ethernet(&mut frame, transmit);
+    ) {
+        let offset = self.put_ethernet(frame, transmit);
         let packet = &mut frame.room_mut()[offset..];
         emit_data(packet, &transmit.header, stream);
         if items_len > 0 {
@@ -93,24 +96,24 @@ impl<L: Link> Engine<L> {
             packet[items..items + items_len].copy_from_slice(&self.body[..items_len]);
             emit_trailer(&mut packet[items + items_len..items + items_len + TRAILER_LEN], items_len as u16);
         }
-        seal(frame, offset, transmit.header.end())
+        seal(frame, offset, transmit.header.end());
     }
 
-    fn put_body(&mut self, mut frame: Frame, transmit: &Transmit) -> Frame {
-        let offset = self.put_ethernet(&mut frame, transmit);
+    fn put_body(&mut self, frame: &mut Frame, transmit: &Transmit) {
+        let offset = self.put_ethernet(frame, transmit);
         let packet = &mut frame.room_mut()[offset..];
         transmit.header.emit(packet);
         let length = usize::from(transmit.header.length);
         packet[HEADER_LEN..HEADER_LEN + length].copy_from_slice(&self.body[..length]);
-        seal(frame, offset, transmit.header.end())
+        seal(frame, offset, transmit.header.end());
     }
 
-    fn put_ping(&mut self, mut frame: Frame, transmit: &Transmit, ping: &Ping) -> Frame {
-        let offset = self.put_ethernet(&mut frame, transmit);
+    fn put_ping(&mut self, frame: &mut Frame, transmit: &Transmit, ping: &Ping) {
+        let offset = self.put_ethernet(frame, transmit);
         let packet = &mut frame.room_mut()[offset..];
         transmit.header.emit(packet);
         ping.emit(&mut packet[HEADER_LEN..], usize::from(transmit.header.length));
-        seal(frame, offset, transmit.header.end())
+        seal(frame, offset, transmit.header.end());
     }
 
     fn put_ethernet(&mut self, frame: &mut Frame, transmit: &Transmit) -> usize {
@@ -120,7 +123,7 @@ impl<L: Link> Engine<L> {
 }
 
 /// Ends the packet at `offset` with its CRC, and the frame with padding if it is too short.
-fn seal(mut frame: Frame, offset: usize, end: usize) -> Frame {
+fn seal(frame: &mut Frame, offset: usize, end: usize) {
     let room = frame.room_mut();
     crc::emit(&mut room[offset..], end);
     let len = offset + end + CRC_LEN;
@@ -128,5 +131,4 @@ fn seal(mut frame: Frame, offset: usize, end: usize) -> Frame {
         room[len..MIN_FRAME_LEN].fill(0);
     }
     frame.set_len(len.max(MIN_FRAME_LEN));
-    frame
 }

@@ -208,16 +208,16 @@ impl Connection {
         written
     }
 
-    /// The application has read a segment of `len` bytes; its frame is free.
-    pub fn on_consumed(&mut self, cx: &mut Cx<'_>, slot: u32, id: u32, len: usize) {
-        self.on_segment_released(cx);
+    /// The application has read segments of a stream, `bytes` together; their frames are free.
+    pub fn on_consumed(&mut self, cx: &mut Cx<'_>, (slot, id): (u32, StreamId), segments: u64, bytes: u64) {
+        self.on_segments_released(cx, segments);
         let Some(stream) = cx.streams.get_mut(slot as usize) else { return };
-        if stream.id.0 != id || stream.conn != self.slot || !stream.recv.is_open() {
+        if stream.id != id || stream.conn != self.slot || !stream.recv.is_open() {
             return;
         }
         let credit = &mut stream.recv.credit;
-        credit.on_released(len as u64);
-        let wish = credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns());
+        credit.on_released(bytes);
+        let wish = credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), bytes);
         let roof = cx.config.max_stream_window_bytes.min(self.rx_credit.window() * self.max_payload() as u64 * 3 / 4);
         let room = roof.saturating_sub(credit.window());
         credit.widen(wish.min(room));
@@ -226,10 +226,10 @@ impl Connection {
         }
     }
 
-    /// A received segment's frame is free again, read or not.
-    pub fn on_segment_released(&mut self, cx: &mut Cx<'_>) {
-        self.rx_credit.on_released(1);
-        let wish = self.rx_credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns());
+    /// The frames of received segments are free again, read or not.
+    pub fn on_segments_released(&mut self, cx: &mut Cx<'_>, segments: u64) {
+        self.rx_credit.on_released(segments);
+        let wish = self.rx_credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), segments);
         if wish > 0 {
             self.rx_credit.widen(cx.budget.widen(wish));
         }
@@ -248,9 +248,8 @@ impl Connection {
     pub fn stop_stream(&mut self, cx: &mut Cx<'_>, slot: u32, code: u32) {
         let before = cx.out.released.len();
         if cx.streams[slot as usize].recv.on_stop(cx.segments, &mut cx.out.released) {
-            for _ in before..cx.out.released.len() {
-                self.on_segment_released(cx);
-            }
+            let segments = (cx.out.released.len() - before) as u64;
+            self.on_segments_released(cx, segments);
             self.list_stream(cx, slot, |pending| pending.stop = Some(code));
         }
     }

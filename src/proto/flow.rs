@@ -117,12 +117,12 @@ impl Granted {
     }
 
     /// How much more window the credit deserves: the application consumed half of it within a round trip or two, so
-    /// the window may be what limits the sender. The caller says how much it could give through [`Granted::widen`].
-    pub fn poll_wish(&mut self, now: u64, rtt_ns: u64) -> u64 {
+    /// the window may be what limits the sender. `fresh` of it was consumed just now. The caller says how much it could
+    /// give through [`Granted::widen`].
+    pub fn poll_wish(&mut self, now: u64, rtt_ns: u64, fresh: u64) -> u64 {
         if now.saturating_sub(self.tuned_ns) > 2 * rtt_ns {
             self.tuned_ns = now;
-            self.tuned_at = self.released;
-            return 0;
+            self.tuned_at = self.released - fresh;
         }
         if self.released - self.tuned_at < self.window / 2 {
             return 0;
@@ -195,12 +195,14 @@ mod tests {
     #[test]
     fn a_window_that_limits_grows() {
         let mut credit = Granted::new(64);
-        assert_eq!(credit.poll_wish(1_000, 100), 0);
+        assert_eq!(credit.poll_wish(1_000, 100, 0), 0);
         credit.on_released(40);
-        assert_eq!(credit.poll_wish(1_100, 100), 64);
+        assert_eq!(credit.poll_wish(1_100, 100, 40), 64);
         credit.widen(64);
         assert_eq!(credit.window(), 128);
         credit.on_released(10);
-        assert_eq!(credit.poll_wish(10_000, 100), 0, "slow reading earns nothing");
+        assert_eq!(credit.poll_wish(10_000, 100, 10), 0, "slow reading earns nothing");
+        credit.on_released(64);
+        assert_eq!(credit.poll_wish(20_000, 100, 64), 128, "half a window at once does");
     }
 }

@@ -138,7 +138,7 @@ impl Connection {
             Arrival::Unwanted(counts) => {
                 cx.counters.drop_duplicate_data += 1;
                 if counts {
-                    self.on_segment_released(cx);
+                    self.on_segments_released(cx, 1);
                 }
                 Fate::Free
             }
@@ -253,9 +253,7 @@ impl Connection {
         if !self.rx_credit.on_used(used) {
             return self.violation(cx, "it reset a stream with more segments than it was granted");
         }
-        for _ in 0..missing + (cx.out.released.len() - before) as u64 {
-            self.on_segment_released(cx);
-        }
+        self.on_segments_released(cx, missing + (cx.out.released.len() - before) as u64);
         cx.out.events.push_back(Event::RecvFailed { stream: slot, error: StreamError::Reset(code) });
         self.try_remove_stream(cx, slot);
     }

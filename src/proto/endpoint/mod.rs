@@ -152,9 +152,10 @@ impl Endpoint {
             return Some(query);
         }
         while let Some(&slot) = self.ready.front() {
-            let transmit = self.with(now, slot, |conn, cx| conn.poll_transmit(cx, busy, body)).flatten();
-            if transmit.is_some() {
-                return transmit;
+            if let Some((conn, mut cx)) = self.at(now, slot)
+                && let Some(transmit) = conn.poll_transmit(&mut cx, busy, body)
+            {
+                return Some(transmit);
             }
             self.ready.pop_front();
             self.settle(now, slot);
@@ -214,13 +215,13 @@ impl Endpoint {
         written
     }
 
-    /// The application has read a delivered segment; its frame is free.
-    pub fn on_consumed(&mut self, now: Nanos, conn: ConnId, stream: (u32, StreamId), len: usize) {
+    /// The application has read delivered segments of a stream, `bytes` together; their frames are free.
+    pub fn on_consumed(&mut self, now: Nanos, conn: ConnId, stream: (u32, StreamId), segments: u64, bytes: u64) {
         let Some(slot) = self.find(conn) else {
             // The connection is gone; its window has come back but for what the application still held.
-            return self.budget.close_window(1);
+            return self.budget.close_window(segments);
         };
-        self.with(now, slot, |conn, cx| conn.on_consumed(cx, stream.0, stream.1.0, len));
+        self.with(now, slot, |conn, cx| conn.on_consumed(cx, stream, segments, bytes));
         if self.conns[slot as usize].control.any() {
             self.mark_ready(slot);
         }
@@ -396,8 +397,14 @@ impl Endpoint {
 
     /// Works on one connection with the endpoint's tables at hand.
     fn with<T>(&mut self, now: Nanos, slot: u32, work: impl FnOnce(&mut Connection, &mut Cx<'_>) -> T) -> Option<T> {
+        self.at(now, slot).map(|(conn, mut cx)| work(conn, &mut cx))
+    }
+
+    /// One connection, and the endpoint's tables for it to work with.
+    #[inline]
+    fn at(&mut self, now: Nanos, slot: u32) -> Option<(&mut Connection, Cx<'_>)> {
         let conn = self.conns.get_mut(slot as usize)?;
-        let mut cx = Cx {
+        let cx = Cx {
             now,
             config: &self.config,
             frames: self.frames,
@@ -407,7 +414,7 @@ impl Endpoint {
             counters: &mut self.counters,
             out: &mut self.out,
         };
-        Some(work(conn, &mut cx))
+        Some((conn, cx))
     }
 
     fn on_stream(&mut self, now: Nanos, stream: u32, work: impl FnOnce(&mut Connection, &mut Cx<'_>)) {
