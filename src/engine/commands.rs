@@ -89,10 +89,12 @@ impl<L: Link> Engine<L> {
             Some((stats, name, notices)) => (Some(stats), Some(name), notices),
             None => (None, None, Vec::new()),
         };
+        let mut latencies = self.latencies.clone();
+        latencies.rtt.merge(self.endpoint.rtt());
         Snapshot {
             counters: self.endpoint.counters().clone(),
             link: self.link.stats(),
-            latencies: self.latencies.clone(),
+            latencies,
             recovery,
             controller,
             notices,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::error::{CloseReason, ConnectError, StreamError};
 use super::ping::PingReport;
 use crate::base::{FrameId, MacAddr};
+use crate::obs::hist::Histogram;
 use crate::wire::{Header, Ping, StreamHeader};
 
 /// A packet to be sent now. Its number is used up: it counts as sent.
@@ -156,4 +157,6 @@ pub struct Output {
     pub released: Vec<FrameId>,
     /// Events, in order: a stream's opening comes before its deliveries, and they before its end.
     pub events: VecDeque<Event>,
+    /// Round trips that ACKs have shown, since the start.
+    pub rtt: Histogram,
 }

@@ -280,6 +280,9 @@ impl Connection {
 
     /// What an ACK or a timer has shown about our packets.
     pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: &Outcome) {
+        if let Some(rtt_ns) = outcome.rtt_sample_ns {
+            cx.out.rtt.record(rtt_ns);
+        }
         cx.counters.lost_packets += outcome.lost.len() as u64;
         cx.counters.spurious_losses += outcome.spurious.len() as u64;
         for sent in &outcome.acked {

@@ -61,6 +61,8 @@ pub fn run(
     let (mut control, answers) = connection.open_stream()?;
     control.write_all(&Service::Perf.greeting()).map_err(|error| PerfError::Talk(error.to_string()))?;
     say(&mut control, &plan)?;
+    // That was all there is to say; what follows is to be heard.
+    control.finish()?;
     let words = listen(answers)?;
     let before = Before::now(connection);
     let meter = Arc::new(Meter::new());
@@ -81,7 +83,6 @@ pub fn run(
     join(pumps)?;
     let snapshot = connection.snapshot().ok();
     let local = before.side(connection, &meter);
-    control.finish()?;
     connection.finish();
     // The results are here; how the goodbye goes does not matter.
     let _ = connection.wait_closed(GOODBYE);

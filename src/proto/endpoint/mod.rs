@@ -29,6 +29,7 @@ use crate::base::time::{MICROSECOND, NEVER};
 use crate::base::wheel::TimerWheel;
 use crate::base::{ConnId, FrameId, MacAddr, Nanos, StreamId};
 use crate::obs::Counters;
+use crate::obs::hist::Histogram;
 use crate::wire::header::split_data;
 use crate::wire::{Header, PacketType, Ping};
 use discovery::Discovery;
@@ -120,6 +121,11 @@ impl Endpoint {
     /// The counters, to be read and, by the engine, added to.
     pub fn counters(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    /// Round trips that ACKs have shown, over all connections since the start.
+    pub fn rtt(&self) -> &Histogram {
+        &self.out.rtt
     }
 
     /// Accept connections from now on, or no longer.
