@@ -5,6 +5,7 @@
 //! debug lines name, so inlined code counts where it was written.
 
 mod callgrind;
+mod opaque;
 mod report;
 mod rooms;
 mod world;

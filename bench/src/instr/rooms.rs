@@ -31,6 +31,9 @@ fn by_file(file: &str) -> Option<&'static str> {
         return Some("ports");
     }
     let path = file.rsplit_once("src/").map_or("", |(_, path)| path);
+    if path == "instr/opaque.rs" {
+        return Some(LINK);
+    }
     let prefixes = [
         ("link/memory.rs", LINK),
         ("engine/port/", "ports"),
@@ -52,6 +55,7 @@ fn by_function(function: &str) -> Option<&'static str> {
         ("crc32c::", CRC),
         ("hdrhistogram::", "obs"),
         ("farwire::link::memory::", LINK),
+        ("bench::instr::opaque::", LINK),
         ("farwire::engine::port::", "ports"),
         ("farwire::engine::", "engine"),
         ("farwire::proto::recovery::", "recovery"),
