@@ -65,7 +65,7 @@ impl<L: Link> Engine<L> {
 
     /// Looks at a stream whose application rang.
     pub(super) fn on_rung(&mut self, now: Nanos, index: usize) {
-        self.take_commits(now, index);
+        self.take_commits(index);
         let Some(end) = self.streams.get_mut(index) else { return };
         if end.flush() && !end.waking {
             end.waking = true;
@@ -80,7 +80,7 @@ impl<L: Link> Engine<L> {
         let waits = self.pending_ends.iter().any(|(waiting, _)| *waiting == index);
         if !waits && !end.send_gone && shared.send_dropped.load(Ordering::Acquire) {
             // What was committed before the drop is in the queue now, since the flag was set after it.
-            self.take_commits(now, index);
+            self.take_commits(index);
             self.on_send_dropped(now, index, code);
         }
         self.on_recv_dropped(now, index, code);
@@ -122,7 +122,7 @@ impl<L: Link> Engine<L> {
         }
     }
 
-    fn take_commits(&mut self, now: Nanos, index: usize) {
+    fn take_commits(&mut self, index: usize) {
         let Some(end) = self.streams.get(index) else { return };
         let slot = end.slot;
         if let Some(slot) = slot {
@@ -131,7 +131,7 @@ impl<L: Link> Engine<L> {
         while let Some(commit) = self.streams.get_mut(index).and_then(|end| end.commits.pop().ok()) {
             match slot {
                 Some(slot) => {
-                    if !self.on_commit(now, index, slot, commit) {
+                    if !self.on_commit(index, slot, commit) {
                         return;
                     }
                 }
@@ -142,14 +142,14 @@ impl<L: Link> Engine<L> {
     }
 
     /// A written segment. False if it has to wait: an end without bytes that finds no frame to travel in.
-    fn on_commit(&mut self, now: Nanos, index: usize, slot: u32, commit: Commit) -> bool {
+    fn on_commit(&mut self, index: usize, slot: u32, commit: Commit) -> bool {
         let Commit { frame, len, fin, at_ns } = commit;
         let Some(frame) = frame.or_else(|| self.frame_for_end()) else {
             self.pending_ends.push((index, slot));
             return false;
         };
         let id = frame.id();
-        match self.endpoint.on_write(now, slot, (id, len, fin)) {
+        match self.endpoint.on_write(slot, (id, len, fin)) {
             Written::Queued => self.frames.retain(frame, at_ns),
             Written::Refused => self.free(frame),
             Written::Coalesce { into, at } => self.coalesce(into, at, frame, len),
@@ -161,7 +161,7 @@ impl<L: Link> Engine<L> {
     pub(super) fn retry_ends(&mut self, now: Nanos) {
         for (index, slot) in std::mem::take(&mut self.pending_ends) {
             if self.streams.get(index).is_some_and(|end| end.slot == Some(slot)) {
-                self.on_commit(now, index, slot, Commit { frame: None, len: 0, fin: true, at_ns: now });
+                self.on_commit(index, slot, Commit { frame: None, len: 0, fin: true, at_ns: now });
                 // Whether the application has dropped the stream meanwhile was left for later.
                 self.on_rung(now, index);
             }

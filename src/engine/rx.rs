@@ -4,7 +4,7 @@ use super::Engine;
 use crate::base::Nanos;
 use crate::link::{BURST, Frame, Link};
 use crate::proto::{Packet, Verdict};
-use crate::wire::eth::Ethernet;
+use crate::wire::eth::{Ethernet, same_mac};
 use crate::wire::{CRC_LEN, Header, PacketType, ParseError, crc};
 
 /// Why a frame is not looked at any further.
@@ -79,7 +79,7 @@ impl<L: Link> Engine<L> {
             ParseError::Version(_) => Drop::Version(offset),
             ParseError::Malformed(_) => Drop::Malformed,
         })?;
-        if ethernet.dst.is_broadcast() && header.kind != PacketType::Query {
+        if header.kind != PacketType::Query && ethernet.dst.is_broadcast() {
             return Err(Drop::NotOurs);
         }
         let body = header.body(packet).map_err(|_| Drop::Truncated)?;
@@ -96,8 +96,8 @@ impl<L: Link> Engine<L> {
         let vlan = ethernet.vlan.map_or(0, |vlan| vlan.id);
         ethernet.ethertype == self.ethernet.ethertype
             && vlan == self.ethernet.vlan.map_or(0, |vlan| vlan.id)
-            && (ethernet.dst == self.ethernet.src || ethernet.dst.is_broadcast())
-            && ethernet.src != self.ethernet.src
+            && (same_mac(ethernet.dst, self.ethernet.src) || ethernet.dst.is_broadcast())
+            && !same_mac(ethernet.src, self.ethernet.src)
     }
 
     fn on_drop(&mut self, frame: &Frame, drop: Drop) {

@@ -198,10 +198,15 @@ impl Connection {
     }
 
     /// The application wrote a segment.
-    pub fn on_write(&mut self, cx: &mut Cx<'_>, slot: u32, segment: (FrameId, usize, bool)) -> Written {
+    pub fn on_write(
+        &mut self,
+        stream: &mut Stream,
+        table: &mut SegmentTable,
+        slot: u32,
+        segment: (FrameId, usize, bool),
+    ) -> Written {
         let room = self.max_payload();
-        let stream = &mut cx.streams[slot as usize];
-        let written = stream.send.on_write(cx.segments, slot, segment, room);
+        let written = stream.send.on_write(table, slot, segment, room);
         if written != Written::Refused {
             self.sched.add(slot, stream);
         }

@@ -30,6 +30,7 @@ use crate::base::wheel::TimerWheel;
 use crate::base::{ConnId, FrameId, MacAddr, Nanos, StreamId};
 use crate::obs::Counters;
 use crate::obs::hist::Histogram;
+use crate::wire::eth::same_mac;
 use crate::wire::header::split_data;
 use crate::wire::{Header, PacketType, Ping};
 use discovery::Discovery;
@@ -214,9 +215,11 @@ impl Endpoint {
     }
 
     /// The application wrote `len` payload bytes into `frame` for a stream. Refused if the stream is gone.
-    pub fn on_write(&mut self, now: Nanos, stream: u32, segment: (FrameId, usize, bool)) -> Written {
-        let Some(conn) = self.streams.get(stream as usize).map(|stream| stream.conn) else { return Written::Refused };
-        let written = self.with(now, conn, |conn, cx| conn.on_write(cx, stream, segment)).unwrap_or(Written::Refused);
+    pub fn on_write(&mut self, stream: u32, segment: (FrameId, usize, bool)) -> Written {
+        let Some(entry) = self.streams.get_mut(stream as usize) else { return Written::Refused };
+        let conn = entry.conn;
+        let Some(to) = self.conns.get_mut(conn as usize) else { return Written::Refused };
+        let written = to.on_write(entry, &mut self.segments, stream, segment);
         self.mark_ready(conn);
         written
     }
@@ -394,7 +397,7 @@ impl Endpoint {
             self.reply_reset(now, packet);
             return None;
         };
-        if self.conns[slot as usize].peer != packet.src {
+        if !same_mac(self.conns[slot as usize].peer, packet.src) {
             self.counters.drop_wrong_peer += 1;
             return None;
         }
