@@ -11,7 +11,7 @@ use crate::base::StreamId;
 use crate::engine::port::{ConnShared, RecvPort};
 use crate::proto::error::{CloseReason, StreamError};
 
-/// Most messages that a wait asks for at a time: 64 full packets are 50 µs at 15 Gbit/s. More would keep the first of them
+/// Most messages that a wait asks for at a time: 64 full packets are 50 µs at 15 Gbit/s. More would keep the first one
 /// waiting without saving much; fewer wakes this thread more often than it can read.
 const MOST_WANTED: u32 = 64;
 
