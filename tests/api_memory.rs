@@ -133,17 +133,25 @@ fn a_fixed_rate_is_kept() {
 fn a_stalled_stream_does_not_stall_the_others() {
     within("no head-of-line blocking", PATIENCE, || {
         let pair = pair();
-        let (mut stalled, _) = pair.to.open_stream().unwrap();
-        let writer = thread::spawn(move || send_reserved(&mut stalled, 1, 20 << 20));
-        let (_, mut unread) = pair.from.accept_stream().unwrap();
+        let mut stalled: Vec<_> = (0..3)
+            .map(|seed| {
+                let (mut send, _) = pair.to.open_stream().unwrap();
+                let writer = thread::spawn(move || send_reserved(&mut send, seed, 8 << 20));
+                (seed, writer, pair.from.accept_stream().unwrap().1)
+            })
+            .collect();
         thread::sleep(Duration::from_millis(100));
         let (mut send, _) = pair.to.open_stream().unwrap();
         send_written(&mut send, 2, 100_000);
         let (_, mut receive) = pair.from.accept_stream().unwrap();
         check_messages(&mut receive, 2, 100_000);
-        assert!(!writer.is_finished(), "20 MB fit nowhere: the receiver has not read a byte");
-        check_messages(&mut unread, 1, 20 << 20);
-        writer.join().unwrap();
+        for (seed, writer, unread) in &mut stalled {
+            assert!(!writer.is_finished(), "8 MB fit nowhere: the receiver has not read a byte");
+            check_messages(unread, *seed, 8 << 20);
+        }
+        for (_, writer, _) in stalled {
+            writer.join().unwrap();
+        }
     });
 }
 

@@ -8,7 +8,7 @@ use super::frames::{Borrower, Lent};
 use super::port::Commit;
 use crate::base::time::NEVER;
 use crate::base::{FrameId, Nanos};
-use crate::link::{Frame, Link};
+use crate::link::{BURST, Frame, Link};
 use crate::proto::stream::send::Written;
 use crate::wire::{HEADER_LEN, STREAM_HEADER_LEN};
 
@@ -205,7 +205,8 @@ impl<L: Link> Engine<L> {
         }
         let have = QUEUE_FRAMES - end.grants.slots();
         let lendable = self.send_frames.saturating_sub(self.frames.sending());
-        let may_have = QUEUED_SEGMENTS.saturating_sub(queued).min(lendable);
+        // Half of what is free: however many streams are stalled with all that they may hold, some is left for others.
+        let may_have = QUEUED_SEGMENTS.min(lendable.div_ceil(2)).saturating_sub(queued + have);
         let mut given = 0;
         while given < may_have && have + given < wanted.min(QUEUE_FRAMES) {
             let Some(frame) = self.link.alloc() else { break };
@@ -218,8 +219,8 @@ impl<L: Link> Engine<L> {
             given += 1;
         }
         let end = &mut self.streams[index];
-        // Something is better than nothing when there will be no more soon: everything is in flight.
-        let enough = have + given >= wanted.min(QUEUE_FRAMES) || (have + given > 0 && queued == 0);
+        // A full batch, or what there is before the stream runs dry: a burst takes as long as a wake-up.
+        let enough = have + given >= wanted.min(QUEUE_FRAMES) || (have + given > 0 && queued <= BURST);
         if enough {
             end.hungry = false;
             end.shared.wanted.store(0, Ordering::Release);

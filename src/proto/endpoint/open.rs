@@ -15,6 +15,9 @@ use crate::wire::{Accept, Announce, CookieReply, Header, Open, PacketType, Param
 /// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
 /// make us queue more, nor send more than this a turn.
 const MAX_REPLIES: usize = 64;
+/// Segments that a stream may have in the receiver's hands at first, at least. An application may return up to seven
+/// without a word (it would wake a sleeping engine for each): a window no larger than that could run dry unnoticed.
+const MIN_STREAM_SEGMENTS: u64 = 12;
 /// Smallest MTU that a peer may name: Ethernet's smallest payload holds no segment worth sending.
 const MIN_MTU: u16 = 256;
 
@@ -281,7 +284,8 @@ impl Endpoint {
     /// What we offer with a receive window of `window` segments.
     fn params(&self, window: u64) -> Params {
         let bytes = window * max_payload(usize::from(self.mtu)) as u64;
-        let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes);
+        let least = MIN_STREAM_SEGMENTS * max_payload(usize::from(self.mtu)) as u64;
+        let stream_credit = (bytes / 4).max(least).min(self.config.max_stream_window_bytes);
         Params {
             mtu: self.mtu,
             streams: self.config.max_streams,
