@@ -1,0 +1,153 @@
+//! The command as its users meet it: help, mistakes on the command line and their exit codes, JSON. Nothing here needs
+//! root or a link; what does is in `faults_veth.rs`.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn farwire(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_farwire")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs, and asserts exit code and words on standard error.
+fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
+    let output = farwire(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?}: {word:?} is not in {said:?}");
+    }
+    assert!(output.stdout.is_empty(), "{arguments:?}: {:?} on standard output", text(&output.stdout));
+}
+
+/// A path that exists, for commands that look before they leap.
+fn here() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    for command in [&[][..], &["send"], &["recv"], &["perf"], &["ping"], &["doctor"], &["discover"]] {
+        let arguments = [command, &["--help"]].concat();
+        let output = farwire(&arguments);
+        let help = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(help.contains("Exit codes:") && help.contains("  5  stopped"), "{arguments:?}: {help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 120), "{arguments:?}: a line is too long: {help}");
+    }
+    assert!(text(&farwire(&["--version"]).stdout).starts_with("farwire "));
+}
+
+#[test]
+fn every_common_flag_is_there() {
+    for command in ["send", "recv", "perf", "ping", "doctor", "discover"] {
+        let help = text(&farwire(&[command, "--help"]).stdout);
+        for flag in [
+            "--interface",
+            "--rate",
+            "--cc",
+            "--idle",
+            "--link",
+            "--mode",
+            "--queue",
+            "--cpu",
+            "--ethertype",
+            "--vlan",
+            "--mtu",
+            "--umem",
+            "--insecure",
+            "--json",
+            "-v",
+        ] {
+            assert!(help.contains(flag), "{flag} is not in the help of {command}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_told_before_anything_is_opened() {
+    refuses(&[], 2, &["Usage"]);
+    refuses(&["fly"], 2, &["fly"]);
+    refuses(&["send", here()], 2, &["PEER"]);
+    refuses(&["send", "/no/such/file", "peer"], 2, &["/no/such/file", "No such file"]);
+    refuses(&["send", here(), here(), "peer"], 2, &["two of the paths", "Cargo.toml"]);
+    refuses(&["send", "/", "peer"], 2, &["no name"]);
+    refuses(&["send", "--as", "../x", "-", "peer"], 2, &["--as", "`..`"]);
+    refuses(&["perf", "-R", "--bidir", "peer"], 2, &["--bidir"]);
+    refuses(&["perf", "-t", "0", "peer"], 2, &["-t"]);
+    refuses(&["perf", "-P", "0", "peer"], 2, &["streams"]);
+    refuses(&["perf", "-P", "9999", "peer"], 2, &["128"]);
+    refuses(&["ping", "-c", "0", "peer"], 2, &["-c"]);
+    refuses(&["ping", "--interval", "1 fortnight", "peer"], 2, &["fortnight"]);
+    refuses(&["doctor", "--link", "packet"], 2, &["packet"]);
+}
+
+#[test]
+fn a_rate_that_cannot_be_is_refused() {
+    let send = |flags: &[&str], words: &[&str]| {
+        refuses(&[&["send", "-i", "lo"], flags, &[here(), "02:00:00:00:00:01"]].concat(), 2, words);
+    };
+    send(&["--rate", "0"], &["is 0", "nothing could ever be sent"]);
+    send(&["--rate", "fast"], &["fast", "940mbit"]);
+    send(&["--rate", "10parsec"], &["parsec", "10gbit"]);
+    send(&["--cc", "fixed"], &["--rate"]);
+    send(&["--cc", "cubic", "--rate", "1gbit"], &["--rate is for --cc fixed"]);
+    send(&["--cc", "bbr"], &["bbr", "cubic"]);
+}
+
+#[test]
+fn link_flags_are_checked() {
+    let ping = |flags: &[&str], words: &[&str]| refuses(&[&["ping"], flags, &["peer"]].concat(), 2, words);
+    ping(&["--ethertype", "0x0100"], &["0x0100", "length"]);
+    ping(&["--ethertype", "beef?"], &["beef?", "0x88b5"]);
+    ping(&["--vlan", "4095"], &["4095", "4094"]);
+    ping(&["--vlan", "5:9"], &["5:9"]);
+    ping(&["--idle", "doze"], &["doze", "adaptive"]);
+    ping(&["--mode", "native"], &["native", "zerocopy"]);
+    ping(&["--umem", "much"], &["much", "64MiB"]);
+    ping(&["--link", "packet", "--mode", "copy"], &["--mode and --queue are for --link xdp"]);
+    ping(&["--link", "packet", "--queue", "1"], &["--mode and --queue are for --link xdp"]);
+}
+
+#[test]
+fn an_interface_that_is_none_is_named() {
+    for command in [&["ping", "peer"][..], &["discover"], &["perf", "server"], &["recv", "/tmp"]] {
+        refuses(&[command, &["-i", "fwnosuch0"]].concat(), 4, &["fwnosuch0", "ip link"]);
+    }
+    refuses(&["ping", "-i", "fwnosuch0", "--link", "packet", "peer"], 4, &["fwnosuch0"]);
+}
+
+#[test]
+fn a_target_that_is_none_is_named_before_anybody_is_told() {
+    refuses(&["recv", "-i", "fwnosuch0", "/no/such/dir"], 4, &["/no/such/dir", "mkdir -p"]);
+    refuses(&["recv", "-i", "fwnosuch0", here()], 4, &["Cargo.toml", "no directory"]);
+}
+
+#[test]
+fn a_doctor_answers_in_json_whatever_is_wrong() {
+    let output = farwire(&["doctor", "-i", "fwnosuch0", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((&report["command"], &report["worst"]), (&Value::from("doctor"), &Value::from("bad")));
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.len() > 5, "{findings:?}");
+    let missing = findings.iter().find(|finding| finding["check"] == "interface").unwrap();
+    assert_eq!(missing["what"], "fwnosuch0 does not exist here");
+    for finding in findings {
+        assert_eq!(finding["level"] == "ok", finding["mend"].is_null(), "{finding}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_drama() {
+    for reader in ["true", "head -n 1 >/dev/null", "cat >/dev/full 2>/dev/null"] {
+        let command = format!("{} doctor -i fwnosuch0 | {reader}", env!("CARGO_BIN_EXE_farwire"));
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(!said.contains("panicked") && said.contains("not work like this"), "{said}");
+    }
+}
