@@ -1,20 +1,16 @@
-//! The public api over links joined in memory: bytes, ends, errors, names.
+//! The public api over links joined in memory: bytes, shares, names, settings. How things end is in `api_ends.rs`.
 
 #[path = "api/common.rs"]
+#[allow(dead_code)] // shared with tests that need more of it
 mod common;
-#[path = "api/silence.rs"]
-mod silence;
 
 use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{
-    PATIENCE, check_messages, check_read, eventually, fill, join, pair, pair_of, send_reserved, send_written, within,
-};
+use common::{PATIENCE, check_messages, check_read, fill, join, pair, pair_of, send_reserved, send_written, within};
 use farwire::api::{
-    APPLICATION_CODES, AcceptError, CloseReason, ConnectError, ConnectionError, Endpoint, EndpointConfig, Idle,
-    MacAddr, MemoryConfig, PingRun, Rate, ResolveError, StreamError,
+    AcceptError, ConnectError, Endpoint, EndpointConfig, Idle, MacAddr, MemoryConfig, PingRun, Rate, ResolveError,
 };
 
 #[test]
@@ -156,190 +152,6 @@ fn a_stalled_stream_does_not_stall_the_others() {
 }
 
 #[test]
-fn a_sender_dropped_midway_is_seen_as_a_reset_and_a_code_arrives() {
-    within("resets", PATIENCE, || {
-        let pair = pair();
-        for code in [0, 77] {
-            let (mut send, _) = pair.to.open_stream().unwrap();
-            send.write_all(&[7; 5000]).unwrap();
-            let (_, mut receive) = pair.from.accept_stream().unwrap();
-            let first = receive.recv().unwrap().unwrap();
-            assert!(first.iter().all(|byte| *byte == 7) && !first.is_empty());
-            if code == 0 {
-                drop(send)
-            } else {
-                send.reset(code)
-            }
-            let error = loop {
-                match receive.recv() {
-                    Ok(Some(_)) => {}
-                    Ok(None) => panic!("half a stream looked whole"),
-                    Err(error) => break error,
-                }
-            };
-            assert_eq!(error, StreamError::Reset(code));
-        }
-    });
-}
-
-#[test]
-fn a_receiver_dropped_midway_stops_its_sender_and_a_code_arrives() {
-    within("stops", PATIENCE, || {
-        let pair = pair();
-        for code in [0, 78] {
-            let (mut send, _) = pair.to.open_stream().unwrap();
-            send.write_all(&[7; 5000]).unwrap();
-            let (_, receive) = pair.from.accept_stream().unwrap();
-            if code == 0 {
-                drop(receive)
-            } else {
-                receive.stop(code)
-            }
-            let error = loop {
-                match send.reserve(10_000) {
-                    Ok(room) => room.commit(1),
-                    Err(error) => break error,
-                }
-            };
-            assert_eq!(error, StreamError::Stopped(code));
-            assert_eq!(send.write(b"more").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
-        }
-    });
-}
-
-#[test]
-fn both_sides_finish_and_the_connection_ends_well() {
-    within("finish", PATIENCE, || {
-        let pair = pair();
-        let (mut send, mut answer) = pair.to.open_stream().unwrap();
-        send.write_all(b"question").unwrap();
-        send.finish().unwrap();
-        assert_eq!(send.reserve(1).err(), Some(StreamError::Finished));
-        pair.to.finish();
-        let (mut back, mut receive) = pair.from.accept_stream().unwrap();
-        let mut text = String::new();
-        receive.read_to_string(&mut text).unwrap();
-        back.write_all(text.to_uppercase().as_bytes()).unwrap();
-        back.finish().unwrap();
-        text.clear();
-        answer.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "QUESTION");
-        assert_eq!(pair.from.accept_stream().err(), Some(ConnectionError::PeerFinished));
-        pair.from.finish();
-        for side in [&pair.to, &pair.from] {
-            assert_eq!(side.wait_closed(PATIENCE), Ok(CloseReason::Finished));
-        }
-    });
-}
-
-#[test]
-fn a_close_reaches_the_peer_with_code_and_reason_and_ends_every_wait() {
-    within("close", PATIENCE, || {
-        let pair = pair();
-        let (mut send, _) = pair.to.open_stream().unwrap();
-        send.write_all(b"x").unwrap();
-        let (_, mut receive) = pair.from.accept_stream().unwrap();
-        assert_eq!(&*receive.recv().unwrap().unwrap(), b"x");
-        let reader = thread::spawn(move || receive.recv().map(|_| ()));
-        let from = pair.from.clone();
-        let acceptor = thread::spawn(move || from.accept_stream().err());
-        thread::sleep(Duration::from_millis(20));
-        pair.to.close(5, "the disk is full");
-        let theirs = CloseReason::Peer { code: APPLICATION_CODES + 5, reason: "the disk is full".to_owned() };
-        assert_eq!(reader.join().unwrap(), Err(StreamError::Closed(theirs.clone())));
-        assert_eq!(acceptor.join().unwrap(), Some(ConnectionError::Closed(theirs.clone())));
-        assert_eq!(pair.from.wait_closed(PATIENCE), Ok(theirs));
-        let ours = CloseReason::Local { code: 5, reason: "the disk is full".to_owned() };
-        assert_eq!(pair.to.wait_closed(PATIENCE), Ok(ours.clone()));
-        assert_eq!(send.reserve(1).err(), Some(StreamError::Closed(ours.clone())));
-        assert_eq!(pair.to.open_stream().err(), Some(ConnectionError::Closed(ours)));
-    });
-}
-
-#[test]
-fn a_shut_down_endpoint_ends_every_wait_on_both_sides() {
-    within("shutdown", PATIENCE, || {
-        let pair = pair();
-        let (mut send, mut silent) = pair.to.open_stream().unwrap();
-        send.write_all(b"x").unwrap();
-        let (_back, mut receive) = pair.from.accept_stream().unwrap();
-        let here = thread::spawn(move || silent.recv().map(|_| ()));
-        let there = thread::spawn(move || {
-            while receive.recv()?.is_some() {}
-            Ok::<(), StreamError>(())
-        });
-        thread::sleep(Duration::from_millis(20));
-        pair.here.shutdown();
-        assert_eq!(here.join().unwrap(), Err(StreamError::Closed(CloseReason::Shutdown)));
-        assert!(matches!(there.join().unwrap(), Err(StreamError::Closed(CloseReason::Peer { .. }))));
-        assert_eq!(pair.to.closed(), Some(CloseReason::Shutdown));
-        assert!(matches!(pair.to.open_stream(), Err(ConnectionError::Closed(CloseReason::Shutdown))));
-    });
-}
-
-#[test]
-fn what_was_written_arrives_though_everything_was_dropped() {
-    within("dropped handles", PATIENCE, || {
-        let common::Pair { to, from, here, there } = pair();
-        let (mut send, _) = to.open_stream().unwrap();
-        send_written(&mut send, 4, 200_000);
-        drop((send, to));
-        let (_, mut receive) = from.accept_stream().unwrap();
-        check_messages(&mut receive, 4, 200_000);
-        drop((receive, from));
-        eventually("both have forgotten the connection", || {
-            here.snapshot().unwrap().connections == 0 && there.snapshot().unwrap().connections == 0
-        });
-    });
-}
-
-#[test]
-fn no_frame_is_lost_however_streams_end() {
-    within("frames", PATIENCE, || {
-        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
-        let free = |endpoint: &Endpoint| endpoint.snapshot().unwrap().frames.1;
-        let before = (free(&here), free(&there));
-        let pair = join((here, there));
-        for round in 0..20u32 {
-            let (mut send, own) = pair.to.open_stream().unwrap();
-            send.write_all(&[1; 30_000]).unwrap();
-            let (back, mut receive) = pair.from.accept_stream().unwrap();
-            let kept = receive.recv().unwrap();
-            match round % 4 {
-                0 => drop(send),
-                1 => receive.stop(5),
-                2 => drop(send.reserve(20_000).unwrap()),
-                _ => send.finish().unwrap(),
-            }
-            drop((own, back, kept));
-        }
-        pair.to.close(0, "done");
-        let common::Pair { here, there, .. } = pair;
-        eventually("all frames are back", || {
-            let now = (free(&here), free(&there));
-            println!("free frames: {before:?} before, {now:?} now");
-            now == before
-        });
-    });
-}
-
-#[test]
-fn messages_outlive_their_stream_and_endpoint() {
-    within("kept messages", PATIENCE, || {
-        let common::Pair { to, from, here, there } = pair();
-        let (mut send, _) = to.open_stream().unwrap();
-        send.write_all(b"keep me").unwrap();
-        send.finish().unwrap();
-        let (_, mut receive) = from.accept_stream().unwrap();
-        let kept = receive.recv().unwrap().unwrap();
-        drop((receive, to, from));
-        here.shutdown();
-        there.shutdown();
-        assert_eq!(&*kept, b"keep me");
-    });
-}
-
-#[test]
 fn many_connections_are_accepted_and_kept_apart() {
     within("40 connections", PATIENCE, || {
         let links = MemoryConfig { frames: 16_384, ..MemoryConfig::default() };
@@ -394,23 +206,6 @@ fn who_can_not_be_reached_is_named_with_the_reason() {
             assert!(matches!(error, ConnectError::BadPeer { peer, .. } if peer == bad), "{error}");
         }
         assert_eq!(there.accept_timeout(Duration::from_millis(10)).err(), Some(AcceptError::Timeout));
-    });
-}
-
-#[test]
-fn a_peer_that_falls_silent_is_given_up_after_the_idle_timeout() {
-    within("idle timeout", PATIENCE, || {
-        let config = EndpointConfig::new().idle_timeout(Duration::from_millis(300));
-        let (a, b) = farwire::link::memory::pair(MemoryConfig::default());
-        let switch = silence::Switch::default();
-        let here = Endpoint::over(a, config.clone()).unwrap();
-        let there = Endpoint::over(silence::Silent::new(b, switch.clone()), config).unwrap();
-        let pair = join((here, there));
-        thread::sleep(Duration::from_millis(600));
-        assert_eq!(pair.to.closed(), None, "an idle connection is kept alive");
-        switch.cut();
-        let reason = pair.to.wait_closed(PATIENCE).unwrap();
-        assert!(matches!(reason, CloseReason::IdleTimeout { .. }), "{reason}");
     });
 }
 

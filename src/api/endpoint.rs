@@ -147,7 +147,7 @@ impl Endpoint {
         let (reply, answer) = bounded(1);
         let options = ConnectOptions { peer, timeout_ns: self.config.proto.connect_timeout_ns };
         self.remote().send(Command::Connect { options, reply });
-        let port = answer.recv().map_err(|_| match self.worker.failure() {
+        let port = answer.recv().map_err(|_| match self.worker.why_ended() {
             Some(failure) => ConnectError::Link(failure.to_owned()),
             None => ConnectError::Shutdown,
         })??;
@@ -208,7 +208,7 @@ impl Endpoint {
     }
 
     pub(super) fn stopped(&self) -> EndpointStopped {
-        let why = self.worker.failure().unwrap_or("the endpoint was shut down");
+        let why = self.worker.why_ended().unwrap_or("the endpoint was shut down");
         EndpointStopped { why: why.to_owned() }
     }
 

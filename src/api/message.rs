@@ -49,9 +49,9 @@ impl Home {
     pub fn give(&self, frame: Frame) {
         self.returns.give(frame);
         let given = self.given.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        if given % LOOK_AFTER == 0 {
+        if given.is_multiple_of(LOOK_AFTER) {
             self.doorbell.ring_for(self.key, &self.stream.listed);
-        } else if given % WAKE_AFTER == 0 {
+        } else if given.is_multiple_of(WAKE_AFTER) {
             self.doorbell.ring();
         }
     }

@@ -13,6 +13,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -85,6 +86,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     waker: Arc<EventWaker>,
     thread: Option<JoinHandle<()>>,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Worker {
@@ -119,9 +122,11 @@ impl Worker {
         let (commands, requests) = unbounded();
         let shared = Arc::new(Shared::default());
         let (pinned_tx, pinned) = bounded(1);
+        let (running, ended) = bounded(0);
         let inside = (doorbell.clone(), shared.clone(), waker.clone());
         let thread = std::thread::Builder::new().name("farwire".to_owned()).spawn(move || {
             let (doorbell, shared, waker) = inside;
+            let _running = running;
             let on_core = config.cpu.is_none_or(|id| core_affinity::set_for_current(CoreId { id }));
             // The receiver waits for just this; were it gone, there would be nobody to tell.
             let _ = pinned_tx.send(on_core);
@@ -134,7 +139,7 @@ impl Worker {
             let allowed = core_affinity::get_core_ids().unwrap_or_default();
             return Err(WorkerError::Cpu { cpu, allowed: listed(&allowed) });
         }
-        Ok(Worker { caps, commands, doorbell, shared, waker, thread: Some(thread) })
+        Ok(Worker { caps, commands, doorbell, shared, waker, thread: Some(thread), ended })
     }
 
     /// What the link is and can do.
@@ -155,6 +160,14 @@ impl Worker {
     /// Why the worker ended by itself, if it did.
     pub fn failure(&self) -> Option<&str> {
         self.shared.failure.get().map(String::as_str)
+    }
+
+    /// Why the worker ended, for who has found one of its engine's queues closed: the thread is ending then, and this
+    /// waits for it. `None`: it was told to stop.
+    pub fn why_ended(&self) -> Option<&str> {
+        // Nothing is ever sent. The limit is far beyond what the last turns take.
+        let _ = self.ended.recv_timeout(Duration::from_secs(1));
+        self.failure()
     }
 
     /// How it has spent its time.
