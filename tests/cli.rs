@@ -73,7 +73,7 @@ fn mistakes_are_told_before_anything_is_opened() {
     refuses(&[], 2, &["Usage"]);
     refuses(&["fly"], 2, &["fly"]);
     refuses(&["send", here()], 2, &["PEER"]);
-    refuses(&["send", "/no/such/file", "peer"], 2, &["/no/such/file", "No such file"]);
+    refuses(&["send", "/tmp/fw-no-such-file", "peer"], 2, &["/tmp/fw-no-such-file", "No such file"]);
     refuses(&["send", here(), here(), "peer"], 2, &["two of the paths", "Cargo.toml"]);
     refuses(&["send", "/", "peer"], 2, &["no name"]);
     refuses(&["send", "--as", "../x", "-", "peer"], 2, &["--as", "`..`"]);
@@ -123,7 +123,7 @@ fn an_interface_that_is_none_is_named() {
 
 #[test]
 fn a_target_that_is_none_is_named_before_anybody_is_told() {
-    refuses(&["recv", "-i", "fwnosuch0", "/no/such/dir"], 4, &["/no/such/dir", "mkdir -p"]);
+    refuses(&["recv", "-i", "fwnosuch0", "/tmp/fw-no-such-dir"], 4, &["/tmp/fw-no-such-dir", "mkdir -p"]);
     refuses(&["recv", "-i", "fwnosuch0", here()], 4, &["Cargo.toml", "no directory"]);
 }
 

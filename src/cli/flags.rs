@@ -117,7 +117,8 @@ pub struct Ping {
     #[arg(value_name = "PEER")]
     pub peer: String,
     /// How many
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub count: u64,
     /// Bytes of Ethernet payload of each
     #[arg(short = 's', long, value_name = "BYTES", default_value_t = 64)]

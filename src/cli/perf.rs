@@ -18,7 +18,6 @@ use crate::apps::perf::server::{self, Served};
 use crate::apps::perf::{Direction, Interval, PerfError, Plan, RoundTrips};
 use crate::apps::service::{self, GreetingError, Service};
 use crate::base::size;
-use crate::obs::export;
 use crate::obs::hist::{Unit, show as show_time};
 
 /// How often the accepting loop looks whether it is to stop.
@@ -145,9 +144,7 @@ fn report_json(report: &PerfReport, peer: &str, link: &str) -> Value {
         (Some(snapshot), _) => microseconds(&snapshot.latencies.rtt),
         (None, _) => Value::Null,
     };
-    let engine = report.snapshot.as_ref().map(|now| {
-        export::json(&export::Metrics { counters: &now.counters, latencies: &now.latencies, link: &now.link })
-    });
+    let engine = report.snapshot.as_ref().map(show::engine_json);
     json!({
         "command": "perf",
         "peer": peer,

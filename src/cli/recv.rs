@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::flags;
@@ -132,16 +132,27 @@ impl Server {
         let watch: Arc<dyn Watch> = ui.clone();
         let result = receive(connection, streams, &self.target, &watch);
         ui.clear();
-        Some(self.tell(&peer.to_string(), &ui, result))
+        // An engine that is gone has nothing to tell.
+        let engine = connection.snapshot().ok().map(|now| show::engine_json(&now));
+        Some(self.tell(&peer.to_string(), &ui, result, engine))
     }
 
-    fn tell(&self, peer: &str, ui: &Ui, result: Result<Report, TransferError>) -> Result<(), Failure> {
+    fn tell(
+        &self,
+        peer: &str,
+        ui: &Ui,
+        result: Result<Report, TransferError>,
+        engine: Option<Value>,
+    ) -> Result<(), Failure> {
         let report = match result {
             Ok(report) => report,
             Err(error) => {
                 show::complain(format!("transfer from {peer}: {error}"));
                 if self.json {
-                    self.line(&json!({ "command": "recv", "peer": peer, "error": error.to_string() }).to_string());
+                    self.line(
+                        &json!({ "command": "recv", "peer": peer, "error": error.to_string(), "engine": engine })
+                            .to_string(),
+                    );
                 }
                 return Err(Failure::silent(exit::FAILED));
             }
@@ -158,6 +169,7 @@ impl Server {
                 "failures": ui.failures_json(),
                 "seconds": report.elapsed.as_secs_f64(),
                 "goodput_bps": report.goodput_bps(),
+                "engine": engine,
             });
             self.line(&line.to_string());
         } else {

@@ -11,8 +11,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::api::Snapshot;
 use crate::apps::transfer::{Name, Tally, Watch};
 use crate::base::size;
+use crate::obs::export;
 
 /// Failures that are kept for `--json`; all of them are shown and counted.
 const KEPT_FAILURES: usize = 1000;
@@ -32,6 +34,12 @@ pub fn status(line: &str) {
 /// A line about what went wrong, after the program's name.
 pub fn complain(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "farwire: {}", plain(line));
+}
+
+/// Counters, histograms and the link's counters, for `--json`.
+pub fn engine_json(snapshot: &Snapshot) -> Value {
+    let Snapshot { counters, latencies, link, .. } = snapshot;
+    export::json(&export::Metrics { counters, latencies, link })
 }
 
 /// Text that can't steer the terminal: names and reasons may come from a peer.
