@@ -43,6 +43,7 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
         target,
         once,
         taken: AtomicBool::new(false),
+        cut: AtomicBool::new(false),
         json: flags.common.json,
         verbose: flags.common.verbose > 0,
         stop: stop.clone(),
@@ -55,6 +56,8 @@ struct Server {
     once: bool,
     /// With `once`: somebody's transfer has begun.
     taken: AtomicBool,
+    /// A transfer was cut short because we are to stop.
+    cut: AtomicBool,
     json: bool,
     verbose: bool,
     stop: Stop,
@@ -79,14 +82,13 @@ fn serve(endpoint: &Endpoint, server: &Arc<Server>) -> Result<(), Failure> {
         }
     };
     // Told to stop, transfers remove what is not whole; that must have happened before the process ends.
-    let busy = threads.iter().any(|thread| !thread.is_finished());
     let deadline = std::time::Instant::now() + CLEAN_UP_WITHIN;
     while result.is_none() && threads.iter().any(|thread| !thread.is_finished()) && deadline.elapsed().is_zero() {
         thread::sleep(Duration::from_millis(5));
     }
     match result {
         Some(result) => result,
-        None if busy || server.once => Err(Failure::silent(exit::INTERRUPTED)),
+        None if server.once || server.cut.load(Ordering::Acquire) => Err(Failure::silent(exit::INTERRUPTED)),
         None => Ok(()),
     }
 }
@@ -147,6 +149,7 @@ impl Server {
         let report = match result {
             Ok(report) => report,
             Err(error) => {
+                self.cut.fetch_or(self.stop.requested(), Ordering::AcqRel);
                 show::complain(format!("transfer from {peer}: {error}"));
                 if self.json {
                     self.line(

@@ -155,10 +155,16 @@ impl Scene {
         }
     }
 
+    /// It is there, whole, and no part is left behind.
     pub fn assert_arrived(&self, name: &str, bytes: &[u8]) {
+        self.assert_same(name, bytes);
+        assert_eq!(self.parts(), 0, "parts are left behind");
+    }
+
+    /// It is there, whole.
+    pub fn assert_same(&self, name: &str, bytes: &[u8]) {
         let arrived = fs::read(Path::new(&self.to).join(name)).unwrap();
         assert!(arrived == bytes, "{name} is not what was sent: {} bytes of {}", arrived.len(), bytes.len());
-        assert_eq!(self.parts(), 0, "parts are left behind");
     }
 
     /// Files under their temporary names.

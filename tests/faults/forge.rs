@@ -163,5 +163,6 @@ pub fn dropped(engine: &Value) -> u64 {
         counters.iter().filter(|(name, _)| wanted(name)).filter_map(|(_, value)| value.as_u64()).sum()
     };
     let ours = sum(&engine["counters"], &|name| name.starts_with("drop_"));
-    ours + sum(&engine["link"], &|name| name.starts_with("bpf_") && name.contains("drop"))
+    let program = ["steer_runt", "steer_wrong_version", "steer_bad_length"];
+    ours + sum(&engine["link"], &|name| program.contains(&name))
 }
