@@ -24,11 +24,28 @@ fn in_netns(test: impl FnOnce() + Send + 'static) {
         ip("link add fwa type veth peer name fwb");
         ip("link set fwa up");
         ip("link set fwb up");
+        await_carrier();
         test();
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Waits until a frame arrives: for up to a second after a pair was set up its ends may have no carrier yet, and the
+/// kernel drops what is sent meanwhile.
+fn await_carrier() {
+    let (mut a, mut b) = (open("fwa"), open("fwb"));
+    let to_b = b.caps().mac.octets();
+    for _ in 0..200 {
+        let probe = frame(&mut a, to_b, 0, 60);
+        send(&mut a, probe);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        if !receive_now(&mut b).is_empty() {
+            return;
+        }
+    }
+    panic!("no carrier after two seconds");
 }
 
 fn ip(arguments: &str) {

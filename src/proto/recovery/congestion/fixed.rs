@@ -1,4 +1,4 @@
-//! `fixed`: this link is mine at R bit/s. Sends at R, does not answer to loss; the [`Breaker`] looks whether R arrives.
+//! `fixed`: this link is mine at R bit/s. Sends at R, does not answer to loss; the `Breaker` looks whether R arrives.
 
 use super::breaker::Breaker;
 use super::{AckSample, Controller, LossSample, MIN_WINDOW_PACKETS, Notice};
