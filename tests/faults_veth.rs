@@ -1,4 +1,4 @@
-//! What goes wrong on a real link, and what users get: the built command over AF_XDP, in network namespaces. Needs root.
+//! What goes wrong on a real link, and what users get: the built command over AF_XDP, in namespaces. Needs root.
 
 mod lab;
 

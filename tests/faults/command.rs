@@ -1,5 +1,7 @@
 //! The command in a host of a lab: started, told to stop, killed, and what it said.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -140,14 +142,29 @@ impl Scene {
         self.ready(self.start("b", &["sh", "-c", &script].map(str::to_owned)))
     }
 
+    /// The same with flags that `discover` would need as well.
+    pub fn recv_at(&self, flags: &[&str]) -> Running {
+        let words = self.command(&[&["recv", "-i", "eth1", "--name", "b"], flags, &[&self.to]].concat());
+        self.ready_at(self.start("b", &words), flags)
+    }
+
+    /// `farwire perf server` in b, once it is ready.
+    pub fn perf_server(&self) -> Running {
+        self.ready(self.start("b", &self.command(&["perf", "-i", "eth1", "--name", "b", "server"])))
+    }
+
     /// Waits until b answers to its name.
-    fn ready(&self, mut running: Running) -> Running {
+    fn ready(&self, running: Running) -> Running {
+        self.ready_at(running, &[])
+    }
+
+    fn ready_at(&self, mut running: Running, flags: &[&str]) -> Running {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if running.child.try_wait().unwrap().is_some() {
                 panic!("it ended at once: {:?}", running.wait());
             }
-            let found = self.farwire("a", &["discover", "-i", "eth1", "--wait", "300ms"]);
+            let found = self.farwire("a", &[&["discover", "-i", "eth1", "--wait", "300ms"], flags].concat());
             if found.stdout.contains(B_MAC) {
                 return running;
             }
@@ -245,8 +262,17 @@ impl Running {
 
     /// Resident memory.
     pub fn memory_kb(&self) -> u64 {
+        self.status_kb("VmRSS:")
+    }
+
+    /// The most of it so far.
+    pub fn peak_memory_kb(&self) -> u64 {
+        self.status_kb("VmHWM:")
+    }
+
+    fn status_kb(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
