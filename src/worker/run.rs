@@ -124,9 +124,9 @@ fn turn_until_stopped<D: Driven>(shared: &Shared, waker: &EventWaker, idle: Idle
 fn wait_a_little(idle: Idle) {
     match idle {
         Idle::Spin => std::hint::spin_loop(),
-        // The application's threads may share this core: whoever is ready to run has better use for it. Where two workers
-        // and two application threads shared two cores, spinning without this cost a quarter of the goodput over veth.
-        // Alone on a core it makes a turn some 0.3 µs longer.
+        // The application's threads may share this core: whoever is ready to run has better use for it. With two
+        // workers and two application threads on two cores, spinning without it cost a quarter of the goodput over
+        // veth. Alone on a core it makes a turn some 0.3 µs longer.
         Idle::Adaptive | Idle::Sleep => std::thread::yield_now(),
     }
 }
