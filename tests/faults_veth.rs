@@ -245,6 +245,30 @@ fn an_interface_taken_down_and_up_again_is_outlived() {
 }
 
 #[test]
+fn an_interface_that_is_removed_ends_both_sides() {
+    needs_root!();
+    let scene = Scene::new(&[]);
+    let recv = scene.recv(&[]);
+    scene.file("large", 60_000_000);
+    let sender = scene.start_send(&["large", "--rate", "100mbit"], "b");
+    scene.wait_for_part();
+    scene.lab.run("a", &["ip", "link", "del", "eth1"]);
+    sender.wait().says(4, &["eth1", "the interface is gone"]);
+    recv.wait().says(4, &["eth1", "the interface is gone"]);
+    assert_eq!(scene.parts(), 0);
+}
+
+#[test]
+fn a_rate_that_the_link_does_not_have_is_lowered_with_a_word() {
+    needs_root!();
+    let scene = Scene::new(&[]);
+    let _recv = scene.recv(&[]);
+    let bytes = scene.file("large", 30_000_000);
+    scene.send(&["large", "--rate", "90gbit"], "b").succeeds();
+    scene.assert_arrived("large", &bytes);
+}
+
+#[test]
 fn garbage_at_full_rate_is_counted_and_changes_nothing() {
     needs_root!();
     let scene = Scene::new(&[]);

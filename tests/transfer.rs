@@ -180,6 +180,25 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn several_senders_at_once() {
+    let scene = Scene::new();
+    for number in 0..4 {
+        let dir = scene.from().join(number.to_string());
+        fs::create_dir(&dir).unwrap();
+        for index in 0..50 {
+            fs::write(dir.join(index.to_string()), content(number * 1000 + index, 30_000)).unwrap();
+        }
+    }
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (scene, path) = (&scene, scene.from().join(number.to_string()));
+            scope.spawn(move || scene.run(&[path]).complete());
+        }
+    });
+    assert_eq!(picture(&scene.to()), picture(&scene.from()));
+}
+
+#[test]
 fn what_was_there_is_replaced_whole() {
     let scene = Scene::new();
     fs::write(scene.from().join("f"), content(5, 50_000)).unwrap();

@@ -1,6 +1,8 @@
 //! How a command ends: its exit code and what it says last.
 
-use crate::api::{ConnectError, OpenError, ResolveError};
+use crate::api::{CloseReason, ConnectError, ConnectionError, OpenError, ResolveError, StreamError};
+use crate::apps::perf::PerfError;
+use crate::apps::transfer::TransferError;
 
 /// Everything was done.
 pub const OK: u8 = 0;
@@ -91,5 +93,50 @@ impl From<ResolveError> for Failure {
             _ => NO_PEER,
         };
         Failure::new(code, error)
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Failure {
+        let code = match &error {
+            TransferError::Connection(error) => of_connection(error),
+            TransferError::Stream(error) => of_stream(error),
+            TransferError::Local(_) => LOCAL,
+            _ => FAILED,
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<PerfError> for Failure {
+    fn from(error: PerfError) -> Failure {
+        let code = match &error {
+            PerfError::Connection(error) => of_connection(error),
+            PerfError::Stream(error) => of_stream(error),
+            PerfError::Local(_) => LOCAL,
+            _ => FAILED,
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<ConnectionError> for Failure {
+    fn from(error: ConnectionError) -> Failure {
+        Failure::new(of_connection(&error), error)
+    }
+}
+
+/// A link that fails under us is a matter of this machine.
+fn of_connection(error: &ConnectionError) -> u8 {
+    match error {
+        ConnectionError::Closed(CloseReason::Link(_)) => LOCAL,
+        _ => FAILED,
+    }
+}
+
+fn of_stream(error: &StreamError) -> u8 {
+    match error {
+        StreamError::Closed(CloseReason::Link(_)) => LOCAL,
+        _ => FAILED,
     }
 }

@@ -24,7 +24,7 @@ impl Notices {
         let asking = move || {
             while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 let Ok(now) = connection.snapshot() else { return };
-                now.notices.iter().for_each(|notice| show::complain(notice));
+                now.notices.iter().for_each(show::complain);
             }
         };
         // Without a thread the notices are lost, and nothing else is.

@@ -15,7 +15,7 @@ use super::stop::Stop;
 use crate::api::{AcceptError, Connection, Rate};
 use crate::apps::perf::client::{self, PerfReport};
 use crate::apps::perf::server::{self, Served};
-use crate::apps::perf::{Direction, Interval, PerfError, Plan, RoundTrips};
+use crate::apps::perf::{Direction, Interval, Plan, RoundTrips};
 use crate::apps::service::{self, GreetingError, Service};
 use crate::base::size;
 use crate::obs::hist::{Unit, show as show_time};
@@ -41,10 +41,7 @@ fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
         }
     });
     drop(notices);
-    let report = result.map_err(|error| match error {
-        PerfError::Plan(reason) => Failure::failed(reason),
-        error => Failure::failed(error),
-    })?;
+    let report = result?;
     if let Some(path) = &flags.hgrm {
         let snapshot = report.snapshot.as_ref().ok_or_else(|| Failure::failed("no histogram: the endpoint ended"))?;
         write_hgrm(path, &snapshot.latencies.rtt)?;

@@ -21,7 +21,7 @@ pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     }
     let connection = super::connect(&endpoint, &flags.peer)?;
     let plan = PingPlan { count: flags.count, size: flags.size, interval: flags.interval };
-    let result = ping::run(&connection, plan, || stop.requested()).map_err(Failure::failed)?;
+    let result = ping::run(&connection, plan, || stop.requested())?;
     connection.finish();
     tell(flags, &connection.peer().to_string(), &result)?;
     match result.received {

@@ -25,7 +25,7 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
     let result = send(&connection, SendRun { roots, count: true }, &watch);
     ui.clear();
     let counters = endpoint.snapshot().map(|now| now.counters).unwrap_or_default();
-    let report = result.map_err(Failure::failed)?;
+    let report = result?;
     let complete = report.is_complete();
     if flags.common.json {
         show::out(json!({

@@ -53,12 +53,12 @@ impl Stop {
             for _ in signals.forever() {
                 if seen.inner.requested.swap(true, Ordering::AcqRel) {
                     // Asked twice: now.
-                    std::process::exit(exit::INTERRUPTED.into());
+                    give_up();
                 }
                 seen.tell_everybody();
                 thread::spawn(|| {
                     thread::sleep(PATIENCE);
-                    std::process::exit(exit::INTERRUPTED.into());
+                    give_up();
                 });
             }
         })?;
@@ -92,6 +92,12 @@ impl Stop {
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends the process without asking anybody.
+#[allow(clippy::disallowed_methods, reason = "the user insists, and whatever would unwind hangs")]
+fn give_up() -> ! {
+    std::process::exit(exit::INTERRUPTED.into())
 }
 
 impl Drop for Told {
