@@ -1,9 +1,12 @@
 //! Benchmarks of farwire beside its peers, and of the machine that they run on.
 
+mod compare;
 mod instr;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
+mod machine;
 mod pingpong;
+mod program;
 mod pump;
 mod raw;
 
@@ -24,6 +27,8 @@ enum What {
     Pingpong(pingpong::Options),
     /// Instructions per data packet of the protocol path, by callgrind over the link in memory.
     Instr(instr::Options),
+    /// Bulk goodput and CPU time: raw AF_XDP, farwire, the kernel's TCP, interleaved on one veth pair.
+    Compare(compare::Options),
     /// What `instr` runs under valgrind.
     #[command(hide = true)]
     InstrRun(instr::Run),
@@ -34,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         What::Pump(options) => pump::run(&options),
         What::Pingpong(options) => pingpong::run(&options),
         What::Instr(options) => instr::run(&options),
+        What::Compare(options) => compare::run(&options),
         What::InstrRun(run) => instr::run_inside(&run),
     }
 }

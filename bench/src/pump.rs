@@ -45,7 +45,7 @@ pub struct Options {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Receiver {
+pub enum Receiver {
     /// Looks again at once.
     Spin,
     /// Waits in poll.
@@ -54,21 +54,21 @@ enum Receiver {
 
 /// What was counted.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     benchmark: &'static str,
     mtu: usize,
     receiver: Receiver,
     mode: &'static str,
-    seconds: f64,
+    pub seconds: f64,
     frames_sent: u64,
     frames_received: u64,
     frames_per_second: f64,
     /// Ethernet frames, headers included.
     ethernet_bps: f64,
     /// What the MTU counts.
-    payload_bps: f64,
-    sender_cpu_seconds_per_gb: f64,
-    receiver_cpu_seconds_per_gb: f64,
+    pub payload_bps: f64,
+    pub sender_cpu_seconds_per_gb: f64,
+    pub receiver_cpu_seconds_per_gb: f64,
     sender_stats: serde_json::Map<String, serde_json::Value>,
     receiver_stats: serde_json::Map<String, serde_json::Value>,
 }
@@ -101,6 +101,11 @@ struct Sample {
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let lab = Lab::up(&["--mtu", &options.mtu.to_string()]);
+    measure(&lab, options)?.show(options.json)
+}
+
+/// Pumps between the hosts of a lab.
+pub fn measure(lab: &Lab, options: &Options) -> anyhow::Result<Report> {
     let shared = Shared {
         opened: Barrier::new(3),
         stop: AtomicBool::new(false),
@@ -110,8 +115,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         receiver_cpu_us: AtomicU64::new(0),
     };
     let (samples, sender, receiver) = std::thread::scope(|scope| {
-        let sender = scope.spawn(|| send(&lab, options, &shared));
-        let receiver = scope.spawn(|| receive(&lab, options, &shared));
+        let sender = scope.spawn(|| send(lab, options, &shared));
+        let receiver = scope.spawn(|| receive(lab, options, &shared));
         shared.opened.wait();
         sleep(WARM_UP);
         let first = shared.sample();
@@ -122,7 +127,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     });
     let panicked = |_| anyhow::anyhow!("a thread of the benchmark panicked");
     let (sender, receiver) = (sender.map_err(panicked)??, receiver.map_err(panicked)??);
-    report(options, &samples, sender, receiver)
+    Ok(report(options, &samples, sender, receiver))
+}
+
+impl Options {
+    /// What the command does by default, at this MTU and for so long.
+    pub fn of(mtu: usize, seconds: f64) -> Options {
+        let receiver = Receiver::Spin;
+        Options { mtu, seconds, receiver, sender_core: 0, receiver_core: 1, umem: 16 << 20, json: false }
+    }
 }
 
 impl Shared {
@@ -193,11 +206,11 @@ fn account(cpu_us: &AtomicU64, turns: &mut u64) {
     }
 }
 
-fn report(options: &Options, (first, last): &(Sample, Sample), sender: Ended, receiver: Ended) -> anyhow::Result<()> {
+fn report(options: &Options, (first, last): &(Sample, Sample), sender: Ended, receiver: Ended) -> Report {
     let seconds = last.at.duration_since(first.at).as_secs_f64();
     let frames = (last.received - first.received) as f64;
     let gigabytes = frames * options.mtu as f64 / 1e9;
-    let report = Report {
+    Report {
         benchmark: "pump",
         mtu: options.mtu,
         receiver: options.receiver,
@@ -212,22 +225,27 @@ fn report(options: &Options, (first, last): &(Sample, Sample), sender: Ended, re
         receiver_cpu_seconds_per_gb: (last.receiver_cpu - first.receiver_cpu) / gigabytes,
         sender_stats: moved(sender.stats),
         receiver_stats: moved(receiver.stats),
-    };
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
-        return Ok(());
     }
-    println!("raw AF_XDP over veth, MTU {}, mode {}, {:.1} s", report.mtu, report.mode, report.seconds);
-    println!("  received   {:8.2} Gbit/s of Ethernet frames", report.ethernet_bps / 1e9);
-    println!("             {:8.3} million frames/s", report.frames_per_second / 1e6);
-    println!("  sent       {:8} frames, received {}", report.frames_sent, report.frames_received);
-    println!(
-        "  CPU        {:8.2} s/GB sender, {:.2} s/GB receiver",
-        report.sender_cpu_seconds_per_gb, report.receiver_cpu_seconds_per_gb
-    );
-    for (side, stats) in [("sender", &report.sender_stats), ("receiver", &report.receiver_stats)] {
-        let list: Vec<_> = stats.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        println!("  {side:10} {}", list.join(", "));
+}
+
+impl Report {
+    fn show(&self, json: bool) -> anyhow::Result<()> {
+        if json {
+            println!("{}", serde_json::to_string(self)?);
+            return Ok(());
+        }
+        println!("raw AF_XDP over veth, MTU {}, mode {}, {:.1} s", self.mtu, self.mode, self.seconds);
+        println!("  received   {:8.2} Gbit/s of Ethernet frames", self.ethernet_bps / 1e9);
+        println!("             {:8.3} million frames/s", self.frames_per_second / 1e6);
+        println!("  sent       {:8} frames, received {}", self.frames_sent, self.frames_received);
+        println!(
+            "  CPU        {:8.2} s/GB sender, {:.2} s/GB receiver",
+            self.sender_cpu_seconds_per_gb, self.receiver_cpu_seconds_per_gb
+        );
+        for (side, stats) in [("sender", &self.sender_stats), ("receiver", &self.receiver_stats)] {
+            let list: Vec<_> = stats.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            println!("  {side:10} {}", list.join(", "));
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -60,7 +60,8 @@ impl Lab {
 
     fn netlab(&self, verb: &str, options: &[&str]) -> Result<(), String> {
         // Beside the tests, or beside the member that borrows this file.
-        let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("/bench");
+        let root = env!("CARGO_MANIFEST_DIR");
+        let root = root.strip_suffix("/bench").unwrap_or(root);
         let mut command = Command::new(format!("{root}/tools/netlab"));
         let output = command.args([verb, "--name", &self.name]).args(options).output();
         let output = output.map_err(|error| format!("tools/netlab: {error}"))?;
