@@ -259,7 +259,7 @@ fn an_interface_that_is_removed_ends_both_sides() {
 }
 
 #[test]
-fn a_rate_that_the_link_does_not_have_is_lowered_with_a_word() {
+fn a_rate_that_the_link_does_not_have_loses_nothing() {
     needs_root!();
     let scene = Scene::new(&[]);
     let _recv = scene.recv(&[]);
