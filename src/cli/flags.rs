@@ -25,6 +25,9 @@ pub enum Command {
     #[command(after_help = exit::HELP)]
     Send(Send),
     /// Receive files and directories, from many senders, until stopped
+    ///
+    /// Until it is whole, synced and verified, a file is called .farwire-….part. A transfer that breaks off removes its
+    /// part; only a receiver that was killed leaves one behind, and it can be removed.
     #[command(after_help = exit::HELP)]
     Recv(Recv),
     /// Measure goodput from memory to memory, like iperf3

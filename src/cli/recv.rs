@@ -176,7 +176,7 @@ impl Server {
             });
             self.line(&line.to_string());
         } else {
-            self.line(&format!("received {} from {peer}", summary(&report)));
+            self.line(&format!("received {}", summary(&report, &format!("from {peer}"))));
         }
         if report.is_complete() {
             return Ok(());

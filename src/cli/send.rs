@@ -43,13 +43,13 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
             "retransmitted_packets": counters.retransmitted_packets,
         }));
     } else {
-        show::out(format!("sent {} to {}", summary(&report), flags.peer));
+        show::out(format!("sent {}", summary(&report, &format!("to {}", flags.peer))));
     }
     if complete { Ok(()) } else { Err(Failure::new(exit::FAILED, failed_line(&report))) }
 }
 
-/// What a transfer came to, in a line.
-pub fn summary(report: &Report) -> String {
+/// What a transfer came to, in a line; `way` says to or from whom.
+pub fn summary(report: &Report, way: &str) -> String {
     let tally = &report.tally;
     let mut parts = vec![count(tally.files, "file")];
     if tally.directories > 0 {
@@ -60,7 +60,8 @@ pub fn summary(report: &Report) -> String {
     }
     let rate = crate::base::Rate::from_bps(report.goodput_bps() as u64).map_or("-".to_owned(), |rate| rate.to_string());
     let seconds = report.elapsed.as_secs_f64();
-    format!("{}, {} in {seconds:.2} s ({rate}), BLAKE3 verified", parts.join(", "), size::show(tally.bytes))
+    let (what, bytes) = (parts.join(", "), size::show(tally.bytes));
+    format!("{what} {way}: {bytes} in {seconds:.2} s ({rate}), BLAKE3 verified")
 }
 
 /// How much failed, in a line.

@@ -71,7 +71,7 @@ impl Ui {
     pub fn new(label: &str, verbose: bool) -> Ui {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
-            bar.set_style(style("{prefix} {spinner} {bytes} at {binary_bytes_per_sec}  {wide_msg}"));
+            bar.set_style(style("{prefix} {spinner} {decimal_bytes} at {decimal_bytes_per_sec}  {wide_msg}"));
             bar.set_prefix(label.to_owned());
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
@@ -120,7 +120,7 @@ impl Watch for Ui {
             tracing::debug!("{files} files, {} in all", size::show(bytes));
             bar.set_length(bytes);
             bar.set_style(style(
-                "{prefix} {bar:25} {bytes}/{total_bytes} at {binary_bytes_per_sec}, {eta} left  {wide_msg}",
+                "{prefix} {bar:25} {decimal_bytes}/{decimal_total_bytes} at {decimal_bytes_per_sec}, {eta} left  {wide_msg}",
             ));
         }
     }
