@@ -120,7 +120,8 @@ impl Watch for Ui {
             tracing::debug!("{files} files, {} in all", size::show(bytes));
             bar.set_length(bytes);
             bar.set_style(style(
-                "{prefix} {bar:25} {decimal_bytes}/{decimal_total_bytes} at {decimal_bytes_per_sec}, {eta} left  {wide_msg}",
+                "{prefix} {bar:25} {decimal_bytes}/{decimal_total_bytes} at {decimal_bytes_per_sec}, \
+                 {eta} left  {wide_msg}",
             ));
         }
     }
