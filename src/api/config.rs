@@ -1,5 +1,6 @@
 //! How an endpoint is set up: one value, each setting with its default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::{Nanos, Rate};
@@ -19,6 +20,7 @@ pub struct EndpointConfig {
     pub(super) proto: Config,
     pub(super) ethertype: u16,
     pub(super) vlan: Option<Vlan>,
+    pub(super) capture: Option<PathBuf>,
 }
 
 impl EndpointConfig {
@@ -29,6 +31,7 @@ impl EndpointConfig {
             proto: Config::default(),
             ethertype: DEFAULT_ETHERTYPE,
             vlan: None,
+            capture: None,
         }
     }
 
@@ -36,6 +39,13 @@ impl EndpointConfig {
     #[must_use]
     pub fn idle(mut self, idle: Idle) -> EndpointConfig {
         self.worker.idle = idle;
+        self
+    }
+
+    /// Records every frame that comes or goes into this file, as pcapng. Costs a copy of each frame and the writing.
+    #[must_use]
+    pub fn capture(mut self, path: impl Into<PathBuf>) -> EndpointConfig {
+        self.capture = Some(path.into());
         self
     }
 

@@ -1,5 +1,7 @@
 //! An endpoint: one link, one worker, and the connections over it.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +14,12 @@ use crate::base::{MacAddr, Rate};
 use crate::engine::port::{Command, ConnPort, ConnectOptions, Doorbell, Snapshot};
 use crate::link::memory::{self, MemoryConfig};
 use crate::link::packet::{PacketConfig, PacketLink};
+use crate::link::pcap::PcapTee;
 use crate::link::{Caps, Link};
 use crate::proto::error::ConnectError;
 use crate::proto::recovery::Algorithm;
 use crate::wire::eth::MAX_VLAN_ID;
-use crate::worker::{Worker, WorkerTimes};
+use crate::worker::{Worker, WorkerTimes, clock};
 use crate::xdp::{XdpConfig, XdpLink};
 
 /// One link and the worker that serves it. Dropping it shuts it down: every connection ends, and with it every wait.
@@ -120,7 +123,14 @@ impl Endpoint {
         {
             return Err(OpenError::RateBeyondLink { link: caps.name.clone(), rate, speed });
         }
-        let worker = Worker::start(link, config.engine(), config.worker.clone())?;
+        let worker = match &config.capture {
+            None => Worker::start(link, config.engine(), config.worker.clone())?,
+            Some(path) => {
+                let file = File::create(path).map_err(|error| OpenError::Capture { path: path.clone(), error })?;
+                let tee = PcapTee::new(link, Box::new(BufWriter::new(file)), Box::new(clock::wall), 0);
+                Worker::start(tee, config.engine(), config.worker.clone())?
+            }
+        };
         Ok(Endpoint { worker, config, incoming: Mutex::new(None), asking: Mutex::new(()), notes: Vec::new() })
     }
 

@@ -1,6 +1,7 @@
 //! Why the calls of this room fail, where the transport itself has no word for it.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::base::{MacAddr, Rate};
 use crate::link::packet;
@@ -20,6 +21,14 @@ pub enum OpenError {
     /// The worker could not be started.
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    /// The capture can't be written.
+    #[error("capture file {}: {error}; name a file that can be written", path.display())]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// More was asked for than the link has.
     #[error("{link} runs at {speed}, so a rate of {rate} is beyond it; say `--rate {}` or less", speed.bps())]
     RateBeyondLink {

@@ -196,6 +196,9 @@ pub struct Common {
     /// Size of the frame pool: what can be in flight, for example 256MiB
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
     pub umem: u64,
+    /// Record every frame that comes or goes into this file, as pcapng for Wireshark (costs time)
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
     /// Do without encryption. The only mode so far; it will have to be said once there are keys
     #[arg(long)]
     pub insecure: bool,

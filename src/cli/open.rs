@@ -76,6 +76,9 @@ pub fn config(common: &Common) -> Result<EndpointConfig, Failure> {
     if let Some(cpu) = common.cpu {
         config = config.cpu(cpu);
     }
+    if let Some(path) = &common.pcap {
+        config = config.capture(path);
+    }
     if let Some((id, priority)) = common.vlan {
         config = config.vlan(id, priority);
     }
