@@ -1,7 +1,5 @@
 //! An endpoint: one link, one worker, and the connections over it.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -126,8 +124,8 @@ impl Endpoint {
         let worker = match &config.capture {
             None => Worker::start(link, config.engine(), config.worker.clone())?,
             Some(path) => {
-                let file = File::create(path).map_err(|error| OpenError::Capture { path: path.clone(), error })?;
-                let tee = PcapTee::new(link, Box::new(BufWriter::new(file)), Box::new(clock::wall), 0);
+                let tee = PcapTee::create(link, path, Box::new(clock::wall));
+                let tee = tee.map_err(|error| OpenError::Capture { path: path.clone(), error })?;
                 Worker::start(tee, config.engine(), config.worker.clone())?
             }
         };

@@ -1,8 +1,10 @@
 //! A tee around any link: what passes goes into a pcapng capture as well, with nanoseconds and directions.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use super::{BURST, Caps, Frame, Link, LinkError};
 use crate::base::Nanos;
@@ -36,6 +38,15 @@ enum Direction {
 }
 
 impl<L: Link> PcapTee<L> {
+    /// Records `inner` into a new file, whole frames.
+    ///
+    /// # Errors
+    /// If the file can't be created.
+    pub fn create(inner: L, path: &Path, clock: CaptureClock) -> io::Result<PcapTee<L>> {
+        let file = File::create(path)?;
+        Ok(PcapTee::new(inner, Box::new(BufWriter::new(file)), clock, 0))
+    }
+
     /// Records `inner` into `out`, at most `snaplen` bytes of each frame (0: all of them).
     ///
     /// Blocks are written once per burst and flushed once per kick; give it a buffered writer.
