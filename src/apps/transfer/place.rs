@@ -11,12 +11,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::sys::uio::pwritev;
-use nix::unistd::{UnlinkatFlags, ftruncate, symlinkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, ftruncate, symlinkat, unlinkat};
 
 use super::name::Name;
 use super::record::Meta;
@@ -26,6 +27,11 @@ const FILE_MODE: u32 = 0o777;
 /// The same for directories, where the sticky bit only protects.
 const DIRECTORY_MODE: u32 = 0o1777;
 
+/// Most folders that one transfer keeps open: those on the way to where it works (at most 256) and those that wait for
+/// their sync. Lower, and trees of many directories wait for the disk more often; a process may have 1024 descriptors
+/// by default.
+const FOLDERS: usize = 600;
+
 /// An open directory, and the file system that it is on.
 #[derive(Debug)]
 pub struct Folder {
@@ -33,6 +39,8 @@ pub struct Folder {
     pub fd: OwnedFd,
     /// Its device number: one `syncfs` is enough for all folders with the same.
     pub device: u64,
+    /// Goes back when the folder is closed.
+    permit: Option<Sender<()>>,
 }
 
 /// The directory that everything goes below.
@@ -42,6 +50,8 @@ pub struct Place {
     way: Vec<(Box<[u8]>, Arc<Folder>)>,
     random: RandomState,
     parts: u64,
+    /// One for each folder that may still be opened.
+    permits: (Sender<()>, Receiver<()>),
 }
 
 /// A file or link under its temporary name. Dropped before it was placed, it is removed.
@@ -50,8 +60,9 @@ pub struct Part {
     temporary: String,
     name: Name,
     meta: Meta,
-    /// `None` for a symbolic link.
+    /// `None` for a symbolic link, and once it was closed.
     file: Option<OwnedFd>,
+    link: bool,
     placed: bool,
 }
 
@@ -76,7 +87,10 @@ impl Place {
             _ => format!("directory {shown}: {}", errno.desc()),
         })?;
         let root = Folder::of(fd).map_err(|errno| format!("directory {shown}: {}", errno.desc()))?;
-        let mut place = Place { root: Arc::new(root), way: Vec::new(), random: RandomState::new(), parts: 0 };
+        let permits = bounded(FOLDERS);
+        (0..FOLDERS).for_each(|_| give_back(&permits.0));
+        let (root, way, random) = (Arc::new(root), Vec::new(), RandomState::new());
+        let mut place = Place { root, way, random, parts: 0, permits };
         let probe = Name::parse(b"probe").map_err(|error| error.to_string())?;
         place.file(&probe, Meta::default()).map_err(|why| {
             format!("directory {shown} can't be written: {why}; make it writable for this user, or name another")
@@ -99,7 +113,7 @@ impl Place {
         let temporary = self.temporary();
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&folder.fd, temporary.as_str(), flags, Mode::from_bits_truncate(0o600)).map_err(said)?;
-        Ok(Part { folder, temporary, name: name.clone(), meta, file: Some(file), placed: false })
+        Ok(Part { folder, temporary, name: name.clone(), meta, file: Some(file), link: false, placed: false })
     }
 
     /// Makes a symbolic link. Its target is data: it is never followed here.
@@ -111,7 +125,7 @@ impl Place {
         refuse_directory(&folder, name)?;
         let temporary = self.temporary();
         symlinkat(OsStr::from_bytes(target), &folder.fd, temporary.as_str()).map_err(said)?;
-        let part = Part { folder, temporary, name: name.clone(), meta, file: None, placed: false };
+        let part = Part { folder, temporary, name: name.clone(), meta, file: None, link: true, placed: false };
         let (omit, mtime) = times(&meta);
         let no_follow = UtimensatFlags::NoFollowSymlink;
         utimensat(&part.folder.fd, part.temporary.as_str(), &omit, &mtime, no_follow).map_err(said)?;
@@ -128,7 +142,7 @@ impl Place {
         match mkdirat(&parent.fd, name.last_os(), mode) {
             Ok(()) => Ok(()),
             Err(Errno::EEXIST) => {
-                let folder = open_folder(&parent, name.last()).map_err(|errno| match errno {
+                let folder = self.open_folder(&parent, name.last()).map_err(|errno| match errno {
                     Errno::ENOTDIR | Errno::ELOOP => "something that is no directory is in its way".to_owned(),
                     _ => said(errno),
                 })?;
@@ -145,8 +159,12 @@ impl Place {
     /// # Errors
     /// Why it can't be opened.
     pub fn leave(&mut self, name: &Name, meta: Meta) -> Result<Leaving, String> {
+        let known = self.known(name);
         let parent = self.folder_of(name)?;
-        let folder = Arc::new(open_folder(&parent, name.last()).map_err(said)?);
+        let folder = match known {
+            Some(folder) => folder,
+            None => Arc::new(self.open_folder(&parent, name.last()).map_err(said)?),
+        };
         Ok(Leaving { folder, parent, meta })
     }
 
@@ -157,13 +175,38 @@ impl Place {
             if self.way.get(depth).is_none_or(|(known, _)| **known != *part) {
                 self.way.truncate(depth);
                 let from = self.way.last().map_or(&self.root, |(_, folder)| folder);
-                let folder = open_folder(from, part).map_err(|errno| walk_failed(part, errno))?;
+                let folder = self.open_folder(from, part).map_err(|errno| walk_failed(part, errno))?;
                 self.way.push((part.into(), Arc::new(folder)));
             }
             depth += 1;
         }
         self.way.truncate(depth);
         Ok(self.way.last().map_or(&self.root, |(_, folder)| folder).clone())
+    }
+
+    /// The folder called `name`, if it is on the way that was walked last.
+    fn known(&self, name: &Name) -> Option<Arc<Folder>> {
+        let mut way = self.way.iter();
+        let same = name.parents().all(|part| way.next().is_some_and(|(known, _)| **known == *part));
+        way.next().filter(|(known, _)| same && **known == *name.last()).map(|(_, folder)| folder.clone())
+    }
+
+    /// Opens a folder; waits for one to be closed if there are too many.
+    fn open_folder(&self, parent: &Folder, name: &[u8]) -> Result<Folder, Errno> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // Both ends of the channel are ours, so there is always one to come: those on the way are fewer than all.
+        let _ = self.permits.1.recv();
+        let opened = openat(parent.fd.as_fd(), OsStr::from_bytes(name), flags, Mode::empty()).and_then(Folder::of);
+        match opened {
+            Ok(mut folder) => {
+                folder.permit = Some(self.permits.0.clone());
+                Ok(folder)
+            }
+            Err(errno) => {
+                give_back(&self.permits.0);
+                Err(errno)
+            }
+        }
     }
 
     fn temporary(&mut self) -> String {
@@ -218,9 +261,25 @@ impl Part {
         futimens(file, &omit, &mtime).map_err(said)
     }
 
-    /// Its descriptor, if it is a file.
-    pub fn file(&self) -> Option<&OwnedFd> {
-        self.file.as_ref()
+    /// Lets go of its descriptor, where there would be too many.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Gets its content on disk.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn sync(&self) -> Result<(), String> {
+        match &self.file {
+            Some(file) => fsync(file).map_err(said),
+            None if self.link => Ok(()),
+            None => {
+                let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let opened = openat(&self.folder.fd, self.temporary.as_str(), flags, Mode::empty()).map_err(said)?;
+                fsync(opened).map_err(said)
+            }
+        }
     }
 
     /// The folder that it is in.
@@ -278,13 +337,21 @@ impl Leaving {
 impl Folder {
     fn of(fd: OwnedFd) -> Result<Folder, Errno> {
         let device = fstat(&fd)?.st_dev;
-        Ok(Folder { fd, device })
+        Ok(Folder { fd, device, permit: None })
     }
 }
 
-fn open_folder(parent: &Folder, name: &[u8]) -> Result<Folder, Errno> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    Folder::of(openat(parent.fd.as_fd(), OsStr::from_bytes(name), flags, Mode::empty())?)
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(permits) = &self.permit {
+            give_back(permits);
+        }
+    }
+}
+
+fn give_back(permits: &Sender<()>) {
+    // There are as many places as permits; and when the transfer is over nobody needs them.
+    let _ = permits.try_send(());
 }
 
 /// Says early that the name is taken by a directory, rather than after all of the data.

@@ -16,8 +16,11 @@ use super::name::Name;
 use super::place::{Folder, Leaving, Part};
 use super::record::{Tally, Verdict};
 
-/// Most things in a batch or waiting for the next: each holds a descriptor, and a process may have 1024 by default.
-const BATCH: usize = 200;
+/// Most things in a batch, and as many may wait for the next one. Lower, and small files wait for more syncs, each of
+/// which may take as long as what others have left dirty; higher only takes memory, about 200 bytes each.
+const BATCH: usize = 4096;
+/// Files that wait with an open descriptor; beyond it they are closed and found again by name, should it be needed.
+const OPEN_FILES: usize = 100;
 /// Files in a batch from which on one `syncfs` is cheaper than an `fsync` each. `syncfs` also writes what others have
 /// left dirty on that file system, so it is not worth it for a handful.
 const SYNCFS_FROM: usize = 8;
@@ -80,7 +83,15 @@ impl<S: Say> Settler<S> {
     }
 
     /// Takes one thing in; waits while the disk is behind.
-    pub fn take(&self, arrival: Arrival) {
+    pub fn take(&self, mut arrival: Arrival) {
+        if let Some(failed) = failure(&arrival, Part::set_meta) {
+            arrival = failed;
+        }
+        if let Arrival::Part { part, .. } = &mut arrival
+            && self.arrivals.len() > OPEN_FILES
+        {
+            part.close();
+        }
         // The thread ends only when this sender is gone, or by a panic, which `finish` reports.
         let _ = self.arrivals.send(arrival);
     }
@@ -113,11 +124,6 @@ impl<S: Say> Settling<S> {
     }
 
     fn settle(&mut self, mut batch: Vec<Arrival>) {
-        for arrival in &mut batch {
-            if let Some(failed) = failure(arrival, Part::set_meta) {
-                *arrival = failed;
-            }
-        }
         sync_parts(&mut batch);
         // By address: folders that are the same are shared.
         let mut folders: BTreeMap<usize, Arc<Folder>> = BTreeMap::new();
@@ -200,9 +206,7 @@ fn sync_parts(batch: &mut [Arrival]) {
         // Something failed somewhere on the file system: each file says for itself whether it was one of ours.
     }
     for arrival in batch {
-        let sync =
-            |part: &Part| part.file().map_or(Ok(()), |file| fsync(file).map_err(|errno| errno.desc().to_owned()));
-        if let Some(failed) = failure(arrival, sync) {
+        if let Some(failed) = failure(arrival, Part::sync) {
             *arrival = failed;
         }
     }

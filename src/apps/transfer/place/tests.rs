@@ -150,3 +150,27 @@ fn a_target_that_is_none_is_named() {
     fs::write(&missing, b"").unwrap();
     assert!(Place::open(&missing).err().unwrap().contains("no directory"));
 }
+
+#[test]
+fn a_part_that_was_closed_is_found_again() {
+    let mut scene = scene();
+    let mut part = scene.place.file(&named("f"), meta(0o600)).unwrap();
+    part.write(&mut [IoSlice::new(b"x")], 0).unwrap();
+    part.close();
+    part.sync().unwrap();
+    part.place().unwrap();
+    assert_eq!(fs::read(scene.inside.join("f")).unwrap(), b"x");
+}
+
+/// More folders than may be open at a time: they are closed when whoever used them is done.
+#[test]
+fn folders_are_given_back() {
+    let mut scene = scene();
+    for index in 0..2 * FOLDERS {
+        let name = format!("d{index}");
+        scene.place.directory(&named(&name), meta(0o755)).unwrap();
+        put(&mut scene.place, &format!("{name}/f"), b"x").unwrap();
+        scene.place.leave(&named(&name), meta(0o755)).unwrap().set_meta().unwrap();
+    }
+    assert_eq!(entries(&scene.inside), 2 * FOLDERS);
+}
