@@ -59,6 +59,8 @@ pub struct EngineConfig {
 pub struct Turn {
     /// Something moved: the next turn should follow at once.
     pub worked: bool,
+    /// Frames that came from the link.
+    pub received: usize,
     /// The next deadline, pacing included.
     pub next_ns: Option<Nanos>,
     /// The link stopped working; every connection has been told.
@@ -158,7 +160,7 @@ impl<L: Link> Engine<L> {
         if let Some(error) = &failed {
             self.close_all(now, &CloseReason::Link(error.to_string()));
         }
-        Turn { worked: reaped + received + asked + sent > 0, next_ns: self.next_ns(now), failed }
+        Turn { worked: reaped + received + asked + sent > 0, received, next_ns: self.next_ns(now), failed }
     }
 
     /// Whether the worker may sleep: nothing of the application's waits. Says "asleep" to the doorbell if so.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::idle::{Idle, Step};
+use super::idle::{Flow, Idle, Step};
 use super::waker::EventWaker;
 use super::{Shared, clock};
 use crate::base::Nanos;
@@ -87,9 +87,11 @@ fn turn_until_stopped<D: Driven>(shared: &Shared, waker: &EventWaker, idle: Idle
     let mut now = clock::now();
     let mut worked_ns = now;
     let mut turns = 0;
+    let mut flow = Flow::default();
     loop {
         let turn = engine.turn(now);
         turns += 1;
+        flow.on_turn(now, turn.received);
         if let Some(error) = turn.failed {
             return Some(error.to_string());
         }
@@ -104,8 +106,9 @@ fn turn_until_stopped<D: Driven>(shared: &Shared, waker: &EventWaker, idle: Idle
             worked_ns = now;
             continue;
         }
-        let slept = match idle.step(now, worked_ns, turn.next_ns) {
-            Step::Sleep(span) => sleep(engine, waker, span),
+        let slept = match idle.step(now, worked_ns, turn.next_ns, &flow) {
+            Step::Sleep(span) => sleep(engine, waker, span, true),
+            Step::Rest(span) => sleep(engine, waker, Some(span), false),
             Step::Spin => false,
         };
         if !slept {
@@ -131,8 +134,9 @@ fn wait_a_little(idle: Idle) {
     }
 }
 
-/// Sleeps until something arrives or `span` is over. False, at once, if there is something to do after all.
-fn sleep<D: Driven>(engine: &D, waker: &EventWaker, span: Option<Nanos>) -> bool {
+/// Sleeps until the application calls, something arrives on the link (if that is to be `heard`), or `span` is over.
+/// False, at once, if there is something to do after all.
+fn sleep<D: Driven>(engine: &D, waker: &EventWaker, span: Option<Nanos>, heard: bool) -> bool {
     if !engine.may_sleep() {
         return false;
     }
@@ -140,9 +144,10 @@ fn sleep<D: Driven>(engine: &D, waker: &EventWaker, span: Option<Nanos>) -> bool
         None => false,
         Some(link) => {
             let mut fds = [PollFd::new(waker.fd(), PollFlags::POLLIN), PollFd::new(link, PollFlags::POLLIN)];
+            let fds = if heard { &mut fds[..] } else { &mut fds[..1] };
             let span = span.map(|ns| TimeSpec::new((ns / SECOND) as i64, (ns % SECOND) as i64));
             // EINTR is one more reason to look around; nothing else can fail with two good descriptors.
-            let _ = ppoll(&mut fds, span, None);
+            let _ = ppoll(fds, span, None);
             let woken = fds[0].revents().is_some_and(|events| !events.is_empty());
             if woken {
                 waker.clear();
