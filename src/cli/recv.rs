@@ -168,6 +168,7 @@ impl Server {
                 "directories": report.tally.directories,
                 "symlinks": report.tally.symlinks,
                 "bytes": report.tally.bytes,
+                "data_bytes": report.tally.data_bytes,
                 "failed": report.tally.failed,
                 "failures": ui.failures_json(),
                 "seconds": report.elapsed.as_secs_f64(),

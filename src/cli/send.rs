@@ -35,6 +35,7 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
             "directories": report.tally.directories,
             "symlinks": report.tally.symlinks,
             "bytes": report.tally.bytes,
+            "data_bytes": report.tally.data_bytes,
             "failed": report.tally.failed,
             "failures": ui.failures_json(),
             "skipped": report.skipped,
@@ -60,7 +61,11 @@ pub fn summary(report: &Report, way: &str) -> String {
     }
     let rate = crate::base::Rate::from_bps(report.goodput_bps() as u64).map_or("-".to_owned(), |rate| rate.to_string());
     let seconds = report.elapsed.as_secs_f64();
-    let (what, bytes) = (parts.join(", "), size::show(tally.bytes));
+    let what = parts.join(", ");
+    let bytes = match tally.bytes - tally.data_bytes.min(tally.bytes) {
+        0 => size::show(tally.bytes),
+        holes => format!("{} and {} of holes", size::show(tally.data_bytes), size::show(holes)),
+    };
     format!("{what} {way}: {bytes} in {seconds:.2} s ({rate}), BLAKE3 verified")
 }
 

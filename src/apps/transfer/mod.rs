@@ -69,9 +69,9 @@ impl Report {
         self.tally.failed == 0
     }
 
-    /// File bytes per second, in bits.
+    /// File bytes that went over the link per second, in bits; holes are none.
     pub fn goodput_bps(&self) -> f64 {
-        self.tally.bytes as f64 * 8.0 / self.elapsed.as_secs_f64().max(1e-9)
+        self.tally.data_bytes as f64 * 8.0 / self.elapsed.as_secs_f64().max(1e-9)
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Pipe {
     /// The file that goes out, while it does.
     open: Option<Name>,
     position: u64,
+    /// Bytes of it that were no hole.
+    data_bytes: u64,
     /// One file has begun to go out; there is no room for another.
     used: bool,
     tally: Tally,
@@ -41,6 +43,7 @@ impl Pipe {
             entries: 0,
             open: None,
             position: 0,
+            data_bytes: 0,
             used: false,
             tally: Tally::default(),
         })
@@ -71,6 +74,7 @@ impl Pipe {
         if self.digest.take() == expected && size == self.position {
             self.tally.files += 1;
             self.tally.bytes += size;
+            self.tally.data_bytes += self.data_bytes;
             self.watch.on_file(&name, &expected);
         } else {
             self.fail(&name, "its BLAKE3 digest is wrong: what standard output got is damaged");
@@ -136,6 +140,7 @@ impl Sink for Pipe {
         }
         write_all(&mut self.out, slices).map_err(|error| broken(&error))?;
         self.position += len;
+        self.data_bytes += len;
         self.watch.on_bytes(len);
         Ok(())
     }

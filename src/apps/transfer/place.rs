@@ -63,6 +63,8 @@ pub struct Part {
     /// `None` for a symbolic link, and once it was closed.
     file: Option<OwnedFd>,
     link: bool,
+    /// Bytes that were written, holes excluded.
+    data_bytes: u64,
     placed: bool,
 }
 
@@ -113,7 +115,16 @@ impl Place {
         let temporary = self.temporary();
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&folder.fd, temporary.as_str(), flags, Mode::from_bits_truncate(0o600)).map_err(said)?;
-        Ok(Part { folder, temporary, name: name.clone(), meta, file: Some(file), link: false, placed: false })
+        Ok(Part {
+            folder,
+            temporary,
+            name: name.clone(),
+            meta,
+            file: Some(file),
+            link: false,
+            data_bytes: 0,
+            placed: false,
+        })
     }
 
     /// Makes a symbolic link. Its target is data: it is never followed here.
@@ -125,7 +136,8 @@ impl Place {
         refuse_directory(&folder, name)?;
         let temporary = self.temporary();
         symlinkat(OsStr::from_bytes(target), &folder.fd, temporary.as_str()).map_err(said)?;
-        let part = Part { folder, temporary, name: name.clone(), meta, file: None, link: true, placed: false };
+        let part =
+            Part { folder, temporary, name: name.clone(), meta, file: None, link: true, data_bytes: 0, placed: false };
         let (omit, mtime) = times(&meta);
         let no_follow = UtimensatFlags::NoFollowSymlink;
         utimensat(&part.folder.fd, part.temporary.as_str(), &omit, &mtime, no_follow).map_err(said)?;
@@ -222,7 +234,7 @@ impl Part {
     ///
     /// # Errors
     /// What the file system said.
-    pub fn write(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), String> {
+    pub fn write(&mut self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), String> {
         let Some(file) = &self.file else { return Err("a link takes no data".to_owned()) };
         while !slices.is_empty() {
             let many = slices.len().min(super::cursor::MAX_SLICES);
@@ -231,6 +243,7 @@ impl Part {
                 Ok(written) => {
                     IoSlice::advance_slices(&mut slices, written);
                     offset += written as u64;
+                    self.data_bytes += written as u64;
                 }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(format!("writing at byte {offset}: {}", said(errno))),
@@ -280,6 +293,11 @@ impl Part {
                 fsync(opened).map_err(said)
             }
         }
+    }
+
+    /// Bytes that were written into it, holes excluded.
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes
     }
 
     /// The folder that it is in.

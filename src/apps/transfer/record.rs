@@ -141,6 +141,8 @@ pub struct Tally {
     pub symlinks: u64,
     /// Bytes of the files, holes included.
     pub bytes: u64,
+    /// The same without their holes: what really went over the link.
+    pub data_bytes: u64,
     /// Entries that failed.
     pub failed: u64,
 }
@@ -307,7 +309,7 @@ fn emit_meta(out: &mut Vec<u8>, meta: &Meta) {
 }
 
 fn emit_tally(out: &mut Vec<u8>, tally: &Tally) {
-    for number in [tally.files, tally.directories, tally.symlinks, tally.bytes, tally.failed] {
+    for number in [tally.files, tally.directories, tally.symlinks, tally.bytes, tally.data_bytes, tally.failed] {
         out.extend_from_slice(&number.to_be_bytes());
     }
 }
@@ -370,6 +372,7 @@ impl<'a> Fields<'a> {
             directories: self.u64()?,
             symlinks: self.u64()?,
             bytes: self.u64()?,
+            data_bytes: self.u64()?,
             failed: self.u64()?,
         })
     }
@@ -444,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_verdict_reads_as_it_was_written() {
-        let tally = Tally { files: 1, directories: 2, symlinks: 3, bytes: 4, failed: 5 };
+        let tally = Tally { files: 1, directories: 2, symlinks: 3, bytes: 4, data_bytes: 6, failed: 5 };
         for verdict in [
             Verdict::Accepted,
             Verdict::Failed { index: 7, name: b"a\xff".to_vec(), reason: "disk full".into() },

@@ -142,13 +142,14 @@ impl<S: Say> Settling<S> {
         self.tally.files += placed.files;
         self.tally.symlinks += placed.symlinks;
         self.tally.bytes += placed.bytes;
+        self.tally.data_bytes += placed.data_bytes;
     }
 
     /// Names one thing, and says which folders that touched.
     fn place(&mut self, arrival: Arrival, placed: &mut Tally) -> Vec<Arc<Folder>> {
         match arrival {
             Arrival::Part { index, part, size } => {
-                let (folder, name) = (part.folder().clone(), part.name().clone());
+                let (folder, name, data_bytes) = (part.folder().clone(), part.name().clone(), part.data_bytes());
                 if let Err(reason) = part.place() {
                     self.failed(Some(index), name.as_bytes(), reason);
                     return Vec::new();
@@ -157,6 +158,7 @@ impl<S: Say> Settling<S> {
                     Some(bytes) => {
                         placed.files += 1;
                         placed.bytes += bytes;
+                        placed.data_bytes += data_bytes;
                     }
                     None => placed.symlinks += 1,
                 }
@@ -256,7 +258,7 @@ mod tests {
         place.directory(&named("d"), meta).unwrap();
         settler.take(Arrival::Directory);
         for index in 0..300 {
-            let part = place.file(&named(&format!("d/{index}")), meta).unwrap();
+            let mut part = place.file(&named(&format!("d/{index}")), meta).unwrap();
             part.write(&mut [IoSlice::new(b"12345")], 0).unwrap();
             settler.take(Arrival::Part { index, part, size: Some(5) });
         }
@@ -269,7 +271,7 @@ mod tests {
         settler.take(Arrival::Leave { name: named("d"), leaving });
         let (tally, said) = settler.finish().unwrap();
         drop(said);
-        assert_eq!(tally, Tally { files: 300, directories: 1, symlinks: 1, bytes: 1500, failed: 1 });
+        assert_eq!(tally, Tally { files: 300, directories: 1, symlinks: 1, bytes: 1500, data_bytes: 1500, failed: 1 });
         assert_eq!(fs::read_dir(dir.path().join("d")).unwrap().count(), 300);
         let failed: Vec<Verdict> =
             verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Failed { .. })).collect();

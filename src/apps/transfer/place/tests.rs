@@ -36,7 +36,7 @@ fn entries(path: &Path) -> usize {
 }
 
 fn put(place: &mut Place, name: &str, content: &[u8]) -> Result<(), String> {
-    let part = place.file(&named(name), meta(0o640))?;
+    let mut part = place.file(&named(name), meta(0o640))?;
     part.write(&mut [IoSlice::new(content)], 0)?;
     part.set_meta()?;
     part.place()
@@ -46,7 +46,7 @@ fn put(place: &mut Place, name: &str, content: &[u8]) -> Result<(), String> {
 fn a_file_has_its_name_only_when_placed() {
     let mut scene = scene();
     assert_eq!(entries(&scene.inside), 0, "the probe is gone");
-    let part = scene.place.file(&named("f"), meta(0o4751)).unwrap();
+    let mut part = scene.place.file(&named("f"), meta(0o4751)).unwrap();
     part.write(&mut [IoSlice::new(b"ab"), IoSlice::new(b"cd")], 3).unwrap();
     part.set_size(10).unwrap();
     part.set_meta().unwrap();
