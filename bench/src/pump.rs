@@ -15,8 +15,6 @@ use crate::raw::{MAC_A, MAC_B, cpu_seconds, enter, moved, write};
 
 /// Before counting starts: caches, page pools and clocks settle.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Frames that the sender keeps under way: four bursts, so that it always has one to send, and 1.5 KB each stay in L2.
-const UNDER_WAY: usize = 4 * BURST;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -35,6 +33,10 @@ pub struct Options {
     /// Core of the receiver.
     #[arg(long, default_value_t = 1)]
     receiver_core: usize,
+    /// Frames that the sender uses, in turn. Four bursts are enough to always have one to send, and stay in the cache;
+    /// more show what a larger working set costs.
+    #[arg(long, default_value_t = 4 * BURST)]
+    frames: usize,
     /// Frame pool of each side, for example 16MiB.
     #[arg(long, default_value = "16MiB", value_parser = farwire::base::size::parse)]
     umem: u64,
@@ -134,7 +136,16 @@ impl Options {
     /// What the command does by default, at this MTU and for so long.
     pub fn of(mtu: usize, seconds: f64) -> Options {
         let receiver = Receiver::Spin;
-        Options { mtu, seconds, receiver, sender_core: 0, receiver_core: 1, umem: 16 << 20, json: false }
+        Options {
+            mtu,
+            seconds,
+            receiver,
+            sender_core: 0,
+            receiver_core: 1,
+            frames: 4 * BURST,
+            umem: 16 << 20,
+            json: false,
+        }
     }
 }
 
@@ -155,13 +166,13 @@ fn send(lab: &Lab, options: &Options, shared: &Shared) -> anyhow::Result<Ended> 
     let link = enter(lab, "a", options.sender_core, options.umem);
     shared.opened.wait();
     let mut link = link?;
-    let mut waiting = VecDeque::with_capacity(UNDER_WAY);
-    for _ in 0..UNDER_WAY {
+    let mut waiting = VecDeque::with_capacity(options.frames);
+    for _ in 0..options.frames {
         let Some(mut frame) = link.alloc() else { break };
         write(&mut frame, MAC_A, MAC_B, options.mtu + 14);
         waiting.push_back(frame);
     }
-    let (mut done, mut burst) = (Vec::with_capacity(UNDER_WAY), VecDeque::with_capacity(BURST));
+    let (mut done, mut burst) = (Vec::with_capacity(options.frames), VecDeque::with_capacity(BURST));
     let (mut sent, mut turns) = (0, 0u64);
     while !shared.stop.load(Ordering::Relaxed) {
         link.reap(&mut done);

@@ -71,11 +71,12 @@ fn pump(lab: &Lab, options: &Options) -> anyhow::Result<Moved> {
 fn perf(lab: &Lab, options: &Options, farwire: &str, idle: &str) -> anyhow::Result<Moved> {
     let flags: Vec<&str> = options.flags.iter().map(String::as_str).collect();
     let common = [&["-i", "eth1", "--insecure", "--idle", idle][..], &flags].concat();
-    let mut server = Program::start(lab, "b", &[&[farwire, "perf"][..], &common, &["server"]].concat())?;
+    let at = |core: &'static str| if options.unpinned { vec![] } else { vec!["--cpu", core] };
+    let mut server = Program::start(lab, "b", &[&[farwire, "perf"][..], &common, &at("1"), &["server"]].concat())?;
     server.await_ready(|| has_xdp(lab, "b"))?;
     let seconds = options.seconds.to_string();
     let own = [B_MAC, "-t", &seconds, "--json"];
-    let client = Program::start(lab, "a", &[&[farwire, "perf"][..], &common, &own].concat())?.finish()?;
+    let client = Program::start(lab, "a", &[&[farwire, "perf"][..], &common, &at("0"), &own].concat())?.finish()?;
     let server = server.stop()?;
     moved(&client, &server, &["bytes"], &["goodput_bps"])
 }

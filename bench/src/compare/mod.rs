@@ -40,6 +40,10 @@ pub struct Options {
     /// More flags for `farwire perf` on both ends, for example --flag=--cc=reno.
     #[arg(long = "flag", allow_hyphen_values = true)]
     flags: Vec<String>,
+    /// Leave farwire's workers to the scheduler, instead of the sender's on core 0 and the receiver's on core 1 like
+    /// the pump's threads.
+    #[arg(long)]
+    unpinned: bool,
     /// Seconds to wait before each run for a quiet machine.
     #[arg(long, default_value_t = 20)]
     patience: u64,

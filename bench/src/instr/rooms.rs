@@ -21,7 +21,7 @@ pub fn room_of(place: &Place) -> &'static str {
 }
 
 fn by_file(file: &str) -> Option<&'static str> {
-    if file.contains("/crc32c-") {
+    if file.contains("/crc-fast-") {
         return Some(CRC);
     }
     if file.contains("/hdrhistogram-") {
@@ -52,7 +52,7 @@ fn by_file(file: &str) -> Option<&'static str> {
 
 fn by_function(function: &str) -> Option<&'static str> {
     let names = [
-        ("crc32c::", CRC),
+        ("crc_fast::", CRC),
         ("hdrhistogram::", "obs"),
         ("farwire::link::memory::", LINK),
         ("bench::instr::opaque::", LINK),
