@@ -143,6 +143,17 @@ fn a_doctor_answers_in_json_whatever_is_wrong() {
 }
 
 #[test]
+fn a_failure_is_an_object_too() {
+    let output = farwire(&["ping", "-i", "fwnosuch0", "--json", "peer"]);
+    assert_eq!(output.status.code(), Some(4));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((&report["command"], &report["exit_code"]), (&Value::from("ping"), &Value::from(4)));
+    assert!(report["error"].as_str().unwrap().contains("fwnosuch0"), "{report}");
+    // Where data goes to standard output, nothing else does.
+    assert!(farwire(&["recv", "-i", "fwnosuch0", "--json", "-"]).stdout.is_empty());
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_drama() {
     for reader in ["true", "head -n 1 >/dev/null", "cat >/dev/full 2>/dev/null"] {
         let command = format!("{} doctor -i fwnosuch0 | {reader}", env!("CARGO_BIN_EXE_farwire"));

@@ -23,7 +23,7 @@ pub fn run(flags: &flags::Discover) -> Result<(), Failure> {
                 })
             })
             .collect();
-        show::out(json!({ "command": "discover", "hosts": hosts }));
+        show::json(&json!({ "command": "discover", "hosts": hosts }));
     } else if !found.is_empty() {
         show::out(format!("{:<17}  {:<32}  {:<8}  {:>5}", "ADDRESS", "NAME", "SERVICE", "MTU"));
         for host in &found {

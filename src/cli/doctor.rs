@@ -40,7 +40,7 @@ fn tell(common: &Common, interface: Option<&str>, findings: &[Finding]) {
     if common.json {
         let worst = doctor::worst(findings);
         let report = json!({ "command": "doctor", "interface": interface, "worst": worst, "findings": findings });
-        return show::out(report);
+        return show::json(&report);
     }
     for finding in findings {
         let mark = match finding.level {

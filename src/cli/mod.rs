@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use serde_json::json;
 
 use crate::api::{Connection, Endpoint};
 use exit::Failure;
@@ -34,9 +35,12 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let stop = match Stop::listen() {
         Ok(stop) => stop,
-        Err(error) => return end(Failure::local(format!("signals can't be listened for: {error}")), &Stop::default()),
+        Err(error) => return end(Failure::local(format!("signals can't be listened for: {error}"))),
     };
-    trace(verbosity(&cli.command));
+    let (name, common) = common(&cli.command);
+    trace(common.verbose);
+    // Where received bytes go to standard output, nothing else may.
+    let json = common.json && !matches!(&cli.command, Command::Recv(flags) if flags.dir.as_os_str() == "-");
     let result = match cli.command {
         Command::Send(flags) => send::run(&flags, &stop),
         Command::Recv(flags) => recv::run(&flags, &stop),
@@ -47,15 +51,23 @@ pub fn run() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::from(exit::OK),
-        Err(failure) => end(failure, &stop),
+        Err(failure) => {
+            let failure = interrupted(failure, &stop);
+            if json && !show::json_said() {
+                let Failure { code, message } = &failure;
+                show::json(&json!({ "command": name, "error": message, "exit_code": code }));
+            }
+            end(failure)
+        }
     }
 }
 
-fn end(failure: Failure, stop: &Stop) -> ExitCode {
-    if stop.requested() {
-        show::complain("stopped");
-        return ExitCode::from(exit::INTERRUPTED);
-    }
+/// What fails because the user stopped it was stopped.
+fn interrupted(failure: Failure, stop: &Stop) -> Failure {
+    if stop.requested() { Failure::new(exit::INTERRUPTED, "stopped") } else { failure }
+}
+
+fn end(failure: Failure) -> ExitCode {
     if !failure.message.is_empty() {
         show::complain(&failure.message);
     }
@@ -84,15 +96,17 @@ fn own_name(named: Option<&String>) -> Result<String, Failure> {
 /// Bytes of a name on the link.
 const LONGEST_NAME: usize = 32;
 
-fn verbosity(command: &Command) -> u8 {
-    match command {
-        Command::Send(flags) => flags.common.verbose,
-        Command::Recv(flags) => flags.common.verbose,
-        Command::Perf(flags) => flags.common.verbose,
-        Command::Ping(flags) => flags.common.verbose,
-        Command::Doctor(flags) => flags.common.verbose,
-        Command::Discover(flags) => flags.common.verbose,
-    }
+/// A command's name and what it has in common with the others.
+fn common(command: &Command) -> (&'static str, flags::Common) {
+    let (name, common) = match command {
+        Command::Send(flags) => ("send", &flags.common),
+        Command::Recv(flags) => ("recv", &flags.common),
+        Command::Perf(flags) => ("perf", &flags.common),
+        Command::Ping(flags) => ("ping", &flags.common),
+        Command::Doctor(flags) => ("doctor", &flags.common),
+        Command::Discover(flags) => ("discover", &flags.common),
+    };
+    (name, common.clone())
 }
 
 fn trace(verbosity: u8) {

@@ -48,7 +48,7 @@ fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     }
     let link = super::open::status(&endpoint, &flags.common);
     if json {
-        show::out(report_json(&report, &connection.peer().to_string(), &link));
+        show::json(&report_json(&report, &connection.peer().to_string(), &link));
     } else {
         tell(&report);
     }
@@ -211,7 +211,7 @@ fn serve_one(connection: &Connection, json: bool) {
     };
     match server::serve(connection, control) {
         Ok(Served { plan, side }) if json => {
-            show::out(json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side }));
+            show::json(&json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side }));
         }
         Ok(Served { plan, side }) => show::out(format!(
             "{peer}: {} stream(s), received {} ({}), retransmitted {} packets",

@@ -37,7 +37,7 @@ fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) -> Result<(), Fail
     }
     let lost = result.sent - result.received;
     if flags.common.json {
-        show::out(json!({
+        show::json(&json!({
             "command": "ping",
             "peer": peer,
             "size_bytes": flags.size,

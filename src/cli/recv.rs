@@ -15,8 +15,8 @@ use super::flags;
 use super::send::{failed_line, summary};
 use super::show::{self, Ui};
 use super::stop::Stop;
-use crate::api::{AcceptError, Connection, Endpoint};
-use crate::apps::service::{self, GAVE_UP, GreetingError, Service};
+use crate::api::{AcceptError, CloseReason, Connection, ConnectionError, Endpoint, StreamError};
+use crate::apps::service::{self, GAVE_UP, GreetingError, INTERRUPTED, Service};
 use crate::apps::transfer::place::Place;
 use crate::apps::transfer::{Report, Target, TransferError, Watch, receive};
 
@@ -149,13 +149,11 @@ impl Server {
         let report = match result {
             Ok(report) => report,
             Err(error) => {
-                self.cut.fetch_or(self.stop.requested(), Ordering::AcqRel);
+                self.cut.fetch_or(closed_by_us(&error), Ordering::AcqRel);
                 show::complain(format!("transfer from {peer}: {error}"));
                 if self.json {
-                    self.line(
-                        &json!({ "command": "recv", "peer": peer, "error": error.to_string(), "engine": engine })
-                            .to_string(),
-                    );
+                    let error = error.to_string();
+                    self.json_line(&json!({ "command": "recv", "peer": peer, "error": error, "engine": engine }));
                 }
                 return Err(Failure::silent(exit::FAILED));
             }
@@ -175,7 +173,7 @@ impl Server {
                 "goodput_bps": report.goodput_bps(),
                 "engine": engine,
             });
-            self.line(&line.to_string());
+            self.json_line(&line);
         } else {
             self.line(&format!("received {}", summary(&report, &format!("from {peer}"))));
         }
@@ -186,10 +184,23 @@ impl Server {
         Err(Failure::silent(exit::FAILED))
     }
 
+    fn json_line(&self, value: &Value) {
+        if self.target == Target::Stdout { show::status(&value.to_string()) } else { show::json(value) }
+    }
+
     /// A line of result; beside the data if standard output is taken.
     fn line(&self, line: &str) {
         if self.target == Target::Stdout { show::status(line) } else { show::out(line) }
     }
+}
+
+/// Whether a transfer ended because we closed its connection: the user has stopped us.
+fn closed_by_us(error: &TransferError) -> bool {
+    matches!(
+        error,
+        TransferError::Connection(ConnectionError::Closed(CloseReason::Local { code: INTERRUPTED, .. }))
+            | TransferError::Stream(StreamError::Closed(CloseReason::Local { code: INTERRUPTED, .. }))
+    )
 }
 
 /// Where to put things, tried once before anybody is told that we are here.

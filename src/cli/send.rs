@@ -28,7 +28,7 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
     let report = result?;
     let complete = report.is_complete();
     if flags.common.json {
-        show::out(json!({
+        show::json(&json!({
             "command": "send",
             "peer": connection.peer().to_string(),
             "files": report.tally.files,

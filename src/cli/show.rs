@@ -25,6 +25,19 @@ pub fn out(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{}", plain(line));
 }
 
+/// A result as JSON: one line.
+pub fn json(value: &Value) {
+    JSON_SAID.store(true, Ordering::Relaxed);
+    out(value);
+}
+
+/// Whether a result was said as JSON: then a failure needs no object of its own any more.
+pub fn json_said() -> bool {
+    JSON_SAID.load(Ordering::Relaxed)
+}
+
+static JSON_SAID: AtomicBool = AtomicBool::new(false);
+
 /// A line about how things are.
 pub fn status(line: &str) {
     // Without standard error there is nobody to tell.
