@@ -1,7 +1,8 @@
 //! What the application asks, carried out.
 
 use super::Engine;
-use super::port::{Command, ConnKey, Snapshot};
+use super::ends::ConnectReply;
+use super::port::{Command, ConnKey, ConnectOptions, Snapshot};
 use crate::base::Nanos;
 use crate::link::Link;
 use std::sync::atomic::Ordering;
@@ -29,15 +30,7 @@ impl<L: Link> Engine<L> {
 
     fn on_command(&mut self, now: Nanos, command: Command) {
         match command {
-            Command::Connect { options, reply } => match self.endpoint.connect(now, options.peer) {
-                Ok(conn) => {
-                    self.endpoint.set_connect_timeout(conn, options.timeout_ns);
-                    self.connecting.insert(conn, reply);
-                }
-                Err(error) => {
-                    let _ = reply.send(Err(error));
-                }
-            },
+            Command::Connect { options, reply } => self.connect(now, &options, reply),
             Command::Listen { incoming } => {
                 self.incoming = Some(incoming);
                 self.endpoint.set_listening(true);
@@ -56,7 +49,8 @@ impl<L: Link> Engine<L> {
                     if let Some(end) = self.conns.get_mut(&slot) {
                         end.waiting.push_back(reply);
                     }
-                    self.open_waiting(now, slot);
+                    self.allowed.push(slot);
+                    self.drain_output(now);
                 }
             }
             Command::Finish { conn } => {
@@ -79,6 +73,20 @@ impl<L: Link> Engine<L> {
             }
             Command::Snapshot { conn, reply } => {
                 let _ = reply.send(self.snapshot(conn));
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Nanos, options: &ConnectOptions, reply: ConnectReply) {
+        // What is still to be told of the slot's last user must be told first.
+        self.drain_output(now);
+        match self.endpoint.connect(now, options.peer) {
+            Ok(conn) => {
+                self.endpoint.set_connect_timeout(conn, options.timeout_ns);
+                self.connecting.insert(conn, reply);
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error));
             }
         }
     }

@@ -6,7 +6,7 @@ use super::Engine;
 use super::ends::{ConnEnd, PortShape, stream_ends};
 use super::frames::{Borrower, Lent};
 use super::port::{ConnPort, ConnShared, Message, StreamPort};
-use crate::base::Nanos;
+use crate::base::{Nanos, StreamId};
 use crate::link::Link;
 use crate::proto::error::{CloseReason, StreamError};
 use crate::proto::{Delivery, Event};
@@ -22,7 +22,10 @@ impl<L: Link> Engine<L> {
                 continue;
             }
             if out.released.is_empty() {
-                return;
+                // Only now, with nothing left to tell, is a free slot nobody's.
+                let Some(conn) = self.allowed.pop() else { return };
+                self.open_waiting(now, conn);
+                continue;
             }
             let mut released = std::mem::take(&mut out.released);
             for id in released.drain(..) {
@@ -40,15 +43,15 @@ impl<L: Link> Engine<L> {
     fn on_event(&mut self, now: Nanos, event: Event) {
         match event {
             Event::Deliver(delivery) => self.deliver(now, delivery),
-            Event::Connected { conn } => self.on_connected(conn),
+            Event::Connected { conn } => self.on_connected(now, conn),
             Event::ConnectFailed { conn, error } => {
                 if let Some(reply) = self.connecting.remove(&conn) {
                     let _ = reply.send(Err(error));
                 }
             }
             Event::Incoming { conn } => self.on_incoming(now, conn),
-            Event::StreamOpened { conn, stream } => {
-                let port = self.open_port(conn, stream);
+            Event::StreamOpened { conn, stream, id } => {
+                let port = self.open_port(conn, (stream, id));
                 let streams = self.conns.get(&conn).and_then(|end| end.streams.as_ref());
                 // Streams that the peer gave up again count no longer against its limit, but wait to be accepted.
                 if let Some(streams) = streams.filter(|streams| streams.len() < self.most_waiting.1)
@@ -63,7 +66,7 @@ impl<L: Link> Engine<L> {
                     end.streams = None;
                 }
             }
-            Event::StreamsAllowed { conn } => self.open_waiting(now, conn),
+            Event::StreamsAllowed { conn } => self.allowed.push(conn),
             Event::SendDone { stream } => self.on_send_done(stream),
             Event::SendFailed { stream, error } => self.on_send_failed(stream, error),
             Event::RecvFailed { stream, error } => self.on_recv_failed(stream, error),
@@ -110,10 +113,10 @@ impl<L: Link> Engine<L> {
         }
     }
 
-    fn on_connected(&mut self, conn: u32) {
-        let Some(reply) = self.connecting.remove(&conn) else { return };
-        if let Some(port) = self.conn_port(conn) {
-            let _ = reply.send(Ok(port));
+    fn on_connected(&mut self, now: Nanos, conn: u32) {
+        let Some(port) = self.conn_port(conn) else { return };
+        if self.connecting.remove(&conn).is_none_or(|reply| reply.send(Ok(port)).is_err()) {
+            self.endpoint.close(now, conn, 0, "nobody waits for this connection any more");
         }
     }
 
@@ -139,9 +142,8 @@ impl<L: Link> Engine<L> {
         Some(ConnPort { key, peer, streams: incoming, shared })
     }
 
-    pub(super) fn open_port(&mut self, conn: u32, stream: u32) -> Option<StreamPort> {
+    fn open_port(&mut self, conn: u32, (stream, id): (u32, StreamId)) -> Option<StreamPort> {
         let key = self.conns.get(&conn)?.key;
-        let (id, _) = self.endpoint.stream(stream)?;
         let shape = PortShape {
             returns: self.returns.clone(),
             doorbell: self.doorbell.clone(),
@@ -163,7 +165,8 @@ impl<L: Link> Engine<L> {
         while self.conns.get(&conn).is_some_and(|end| !end.waiting.is_empty()) {
             let Some(stream) = self.endpoint.open_stream(now, conn) else { return };
             let reply = self.conns.get_mut(&conn).and_then(|end| end.waiting.pop_front());
-            if let (Some(reply), Some(port)) = (reply, self.open_port(conn, stream)) {
+            let port = self.endpoint.stream(stream).and_then(|(id, _)| self.open_port(conn, (stream, id)));
+            if let (Some(reply), Some(port)) = (reply, port) {
                 // Without a receiver the port is dropped, which resets the stream.
                 let _ = reply.send(port);
             }

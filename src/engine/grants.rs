@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Engine;
 use super::ends::{QUEUE_FRAMES, QUEUED_SEGMENTS};
 use super::frames::{Borrower, Lent};
 use super::port::Commit;
+use super::{CONTROL_FRAMES, Engine};
 use crate::base::time::NEVER;
 use crate::base::{FrameId, Nanos};
 use crate::link::{BURST, Frame, Link};
@@ -77,7 +77,7 @@ impl<L: Link> Engine<L> {
             self.hungry.push_back(index);
         }
         let code = shared.drop_code.load(Ordering::Acquire);
-        let waits = self.pending_ends.iter().any(|(waiting, _)| *waiting == index);
+        let waits = self.pending_ends.contains(&end.key);
         if !waits && !end.send_gone && shared.send_dropped.load(Ordering::Acquire) {
             // What was committed before the drop is in the queue now, since the flag was set after it.
             self.take_commits(index);
@@ -145,7 +145,7 @@ impl<L: Link> Engine<L> {
     fn on_commit(&mut self, index: usize, slot: u32, commit: Commit) -> bool {
         let Commit { frame, len, fin, at_ns } = commit;
         let Some(frame) = frame.or_else(|| self.frame_for_end()) else {
-            self.pending_ends.push((index, slot));
+            self.pending_ends.push(self.streams[index].key);
             return false;
         };
         let id = frame.id();
@@ -159,16 +159,23 @@ impl<L: Link> Engine<L> {
 
     /// Streams whose end waited for a frame to travel in.
     pub(super) fn retry_ends(&mut self, now: Nanos) {
-        for (index, slot) in std::mem::take(&mut self.pending_ends) {
-            if self.streams.get(index).is_some_and(|end| end.slot == Some(slot)) {
+        for key in std::mem::take(&mut self.pending_ends) {
+            let index = key.slot as usize;
+            let Some(end) = self.streams.get(index).filter(|end| end.key == key) else { continue };
+            if let Some(slot) = end.slot {
                 self.on_commit(index, slot, Commit { frame: None, len: 0, fin: true, at_ns: now });
-                // Whether the application has dropped the stream meanwhile was left for later.
-                self.on_rung(now, index);
             }
+            // Whether the application has dropped the stream meanwhile was left for later.
+            self.on_rung(now, index);
         }
     }
 
+    /// A frame for an end without bytes: beyond what may be granted, but not the last ones, without which no ACK and
+    /// so nothing at all would leave.
     fn frame_for_end(&mut self) -> Option<Frame> {
+        if self.link.free_frames() <= CONTROL_FRAMES / 2 {
+            return None;
+        }
         let frame = self.link.alloc()?;
         self.frames.on_granted(&frame);
         Some(frame)

@@ -33,13 +33,14 @@ use crate::wire::ETHERNET_LEN;
 use crate::wire::eth::{Ethernet, Vlan};
 use ends::{ConnEnd, ConnectReply, StreamEnd};
 use frames::FrameTable;
-use port::{Command, ConnPort, Doorbell, Returns};
+use port::{Command, ConnPort, Doorbell, Returns, StreamKey};
 
 /// Frames kept for packets of our own (ACKs, control), so that full streams never starve them. Two bursts.
 const CONTROL_FRAMES: usize = 2 * BURST;
-/// How long to wait before frames are offered again to a link that takes none: an interface that is down. Shorter
-/// burns a core while it is, longer is added to its coming back.
-const FULL_LINK_RETRY_NS: Nanos = MILLISECOND;
+/// How long to wait before frames are offered again to a link that takes none, as an interface does that is down, and
+/// before it is asked again for those that it has: no link wakes us for either. Shorter burns a core while an interface
+/// is down, longer is added to its coming back and to writers that wait for the last frames.
+const LINK_RETRY_NS: Nanos = MILLISECOND;
 
 /// Settings of an engine.
 #[derive(Clone, Debug)]
@@ -90,8 +91,12 @@ pub struct Engine<L: Link> {
     most_waiting: (usize, usize),
     queries: Option<Sender<Found>>,
     hungry: VecDeque<usize>,
-    /// Streams (ours, the transport's) whose end found no frame to travel in.
-    pending_ends: Vec<(usize, u32)>,
+    /// Connections (the transport's slots) on which streams may be opened for those who wait.
+    allowed: Vec<u32>,
+    /// Streams whose end found no frame to travel in.
+    pending_ends: Vec<StreamKey>,
+    /// Frames that the link has and we want back.
+    in_link: usize,
     waking: Vec<usize>,
     wake_at_ns: Nanos,
     rx: Vec<Frame>,
@@ -130,7 +135,9 @@ impl<L: Link> Engine<L> {
             most_waiting,
             queries: None,
             hungry: VecDeque::new(),
+            allowed: Vec::new(),
             pending_ends: Vec::new(),
+            in_link: 0,
             waking: Vec::new(),
             wake_at_ns: NEVER,
             rx: Vec::with_capacity(BURST),
@@ -207,8 +214,10 @@ impl<L: Link> Engine<L> {
 
     fn next_ns(&self, now: Nanos) -> Option<Nanos> {
         let mut next = self.endpoint.poll_timeout().min(self.wake_at_ns);
-        if !self.tx.is_empty() {
-            next = next.min(now + FULL_LINK_RETRY_NS);
+        if self.endpoint.has_ready() && self.tx.is_empty() && !self.spare.is_empty() {
+            next = now; // the last events of this turn gave it something to send
+        } else if !self.tx.is_empty() || self.endpoint.has_ready() || self.in_link > 0 {
+            next = next.min(now + LINK_RETRY_NS);
         }
         (next != NEVER).then_some(next)
     }

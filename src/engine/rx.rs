@@ -22,6 +22,7 @@ impl<L: Link> Engine<L> {
     pub(super) fn reap(&mut self) -> usize {
         let mut reaped = std::mem::take(&mut self.reaped);
         let count = self.link.reap(&mut reaped);
+        self.in_link = self.in_link.saturating_sub(count);
         for frame in reaped.drain(..) {
             let id = frame.id();
             match self.frames.on_reaped(frame) {
@@ -93,9 +94,9 @@ impl<L: Link> Engine<L> {
     }
 
     fn is_ours(&self, ethernet: &Ethernet) -> bool {
-        let vlan = ethernet.vlan.map_or(0, |vlan| vlan.id);
         ethernet.ethertype == self.ethernet.ethertype
-            && vlan == self.ethernet.vlan.map_or(0, |vlan| vlan.id)
+            // A tag with VLAN 0 is one all the same: with it, everything behind it stands four bytes later.
+            && ethernet.vlan.map(|vlan| vlan.id) == self.ethernet.vlan.map(|vlan| vlan.id)
             && (same_mac(ethernet.dst, self.ethernet.src) || ethernet.dst.is_broadcast())
             && !same_mac(ethernet.src, self.ethernet.src)
     }

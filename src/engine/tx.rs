@@ -24,6 +24,7 @@ impl<L: Link> Engine<L> {
         self.endpoint.next_connection();
         if !self.tx.is_empty() {
             let taken = self.link.tx_burst(&mut self.tx);
+            self.in_link += taken;
             sent = sent.max(taken);
         }
         sent

@@ -38,6 +38,8 @@ pub(super) struct Cx<'a> {
     pub streams: &'a mut Slab<Stream>,
     pub segments: &'a mut SegmentTable,
     pub budget: &'a mut RxBudget,
+    /// Connections that their initiators have not confirmed.
+    pub half_open: &'a mut usize,
     pub counters: &'a mut Counters,
     pub out: &'a mut Output,
 }
@@ -72,6 +74,8 @@ pub(super) struct Connection {
     pub credit_limit: u64,
     pub credit_used: u64,
     pub rx_credit: Granted,
+    /// The window of `rx_credit` is lent to us; else each frame that the application held goes back by itself.
+    pub has_window: bool,
     pub streams_opened: u64,
     pub streams_allowed: u64,
     pub peer_streams_opened: u64,
@@ -138,6 +142,7 @@ impl Connection {
             credit_limit: remote.conn_credit,
             credit_used: 0,
             rx_credit: Granted::new(local.conn_credit),
+            has_window: true,
             streams_opened: 0,
             streams_allowed: u64::from(remote.streams),
             peer_streams_opened: 0,
@@ -223,22 +228,26 @@ impl Connection {
         let credit = &mut stream.recv.credit;
         credit.on_released(bytes);
         let wish = credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), bytes);
-        let roof = cx.config.max_stream_window_bytes.min(self.rx_credit.window() * self.max_payload() as u64 * 3 / 4);
+        let payload = self.max_payload() as u64;
+        let roof = cx.config.max_stream_window_bytes.min(self.rx_credit.window() * payload * 3 / 4);
         let room = roof.saturating_sub(credit.window());
         credit.widen(wish.min(room));
-        if credit.is_due() {
+        if credit.is_due(payload) {
             self.list_stream(cx, slot, |pending| pending.credit = true);
         }
     }
 
     /// The frames of received segments are free again, read or not.
     pub fn on_segments_released(&mut self, cx: &mut Cx<'_>, segments: u64) {
+        if !self.has_window {
+            return cx.budget.close_window(segments);
+        }
         self.rx_credit.on_released(segments);
         let wish = self.rx_credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), segments);
         if wish > 0 {
             self.rx_credit.widen(cx.budget.widen(wish));
         }
-        self.control.pending.conn_credit |= self.rx_credit.is_due();
+        self.control.pending.conn_credit |= self.rx_credit.is_due(1);
     }
 
     /// The application gives a sending half up.
@@ -251,10 +260,7 @@ impl Connection {
 
     /// The application wants no more of a receiving half.
     pub fn stop_stream(&mut self, cx: &mut Cx<'_>, slot: u32, code: u32) {
-        let before = cx.out.released.len();
-        if cx.streams[slot as usize].recv.on_stop(cx.segments, &mut cx.out.released) {
-            let segments = (cx.out.released.len() - before) as u64;
-            self.on_segments_released(cx, segments);
+        if cx.streams[slot as usize].recv.on_stop() {
             self.list_stream(cx, slot, |pending| pending.stop = Some(code));
         }
     }
@@ -287,14 +293,22 @@ impl Connection {
         }
         if self.state.is_over() && !before.is_over() {
             self.end_streams(cx, &why);
+            self.give_window_back(cx.budget);
             cx.out.events.push_back(Event::Closed { conn: self.slot, reason: why });
+        }
+    }
+
+    /// Nothing more is received: the window is for others, but for what the application still holds, which follows.
+    pub fn give_window_back(&mut self, budget: &mut RxBudget) {
+        if std::mem::take(&mut self.has_window) {
+            budget.close_window(self.rx_credit.window().saturating_sub(self.rx_credit.held()));
         }
     }
 
     /// Sends our finish if the application wants it and all of our streams are acknowledged.
     pub fn try_finish(&mut self, cx: &mut Cx<'_>) {
         let ready = self.finish_wanted && !self.finish_sent && self.state.is_established();
-        let busy = |slot: &u32| cx.streams.get(*slot as usize).is_some_and(|stream| !stream.send.is_quiet());
+        let busy = |slot: &u32| cx.streams.get(*slot as usize).is_some_and(|stream| !stream.is_send_over());
         if ready && !self.by_id.values().any(busy) {
             self.finish_sent = true;
             self.control.pending.finish = true;
@@ -329,7 +343,7 @@ impl Connection {
     pub fn try_remove_stream(&mut self, cx: &mut Cx<'_>, slot: u32) {
         let Some(stream) = cx.streams.get(slot as usize) else { return };
         if !stream.is_over() {
-            return;
+            return self.try_finish(cx);
         }
         let stream = cx.streams.remove(slot as usize);
         self.by_id.remove(&stream.id.0);
@@ -342,7 +356,9 @@ impl Connection {
             self.peer_streams_closed += 1;
             let allowed = self.peer_streams_closed + u64::from(self.local.streams);
             let step = u64::from(self.local.streams / 4).max(1);
-            self.control.pending.streams_limit |= allowed - self.peer_streams_told >= step;
+            // By quarters, but each one to a peer that is near its limit: its other streams may be there to stay.
+            let near = self.peer_streams_told - self.peer_streams_opened < step;
+            self.control.pending.streams_limit |= near || allowed - self.peer_streams_told >= step;
         }
         cx.out.events.push_back(Event::StreamGone { stream: slot });
         self.try_finish(cx);
@@ -367,7 +383,7 @@ impl Connection {
             }
             if !stream.recv.is_over() {
                 let before = cx.out.released.len();
-                stream.recv.on_stop(cx.segments, &mut cx.out.released);
+                stream.recv.abandon(cx.segments, &mut cx.out.released);
                 self.rx_credit.on_released((cx.out.released.len() - before) as u64);
                 cx.out.events.push_back(Event::RecvFailed { stream: slot, error });
             }
@@ -376,6 +392,7 @@ impl Connection {
         self.last_stream = (u32::MAX, u32::MAX);
         self.sched = Scheduler::default();
         self.control.streams.clear();
+        self.control.pending = Default::default();
         if let Some(pinger) = self.pinger.take() {
             let report = Box::new(pinger.into_report());
             cx.out.events.push_back(Event::PingDone { conn: self.slot, report });

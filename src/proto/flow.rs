@@ -37,6 +37,12 @@ impl RxBudget {
         given
     }
 
+    /// Frames that are not lent.
+    #[cfg(test)]
+    pub fn free(&self) -> u64 {
+        self.free
+    }
+
     fn above_floor(&self) -> u64 {
         self.free.saturating_sub(self.floor) / 2
     }
@@ -95,9 +101,16 @@ impl Granted {
     }
 
     /// Whether the peer should be told a new limit: an eighth of the window has been released since. More often costs
-    /// packets, more rarely makes the sender wait near the end of its credit.
-    pub fn is_due(&self) -> bool {
-        self.limit() - self.told >= (self.window / 8).max(1)
+    /// packets, more rarely makes the sender wait near the end of its credit. Sooner when the peer has too little left
+    /// to send anything (`least`): the rest of the window may be held by whom it does not concern.
+    pub fn is_due(&self, least: u64) -> bool {
+        let fresh = self.limit() - self.told;
+        fresh >= (self.window / 8).max(1) || (fresh >= least && self.told - self.used < least)
+    }
+
+    /// The peer has used all that it was told of.
+    pub fn is_spent(&self) -> bool {
+        self.used == self.told
     }
 
     /// The limit to tell now.
@@ -165,11 +178,21 @@ mod tests {
     fn updates_come_by_eighths() {
         let mut credit = Granted::new(64);
         credit.on_released(7);
-        assert!(!credit.is_due());
+        assert!(!credit.is_due(1));
         credit.on_released(1);
-        assert!(credit.is_due());
+        assert!(credit.is_due(1));
         assert_eq!(credit.poll_limit(), 72);
-        assert!(!credit.is_due());
+        assert!(!credit.is_due(1));
+    }
+
+    #[test]
+    fn who_can_send_nothing_is_told_at_once() {
+        let mut credit = Granted::new(64);
+        assert!(credit.on_used(63));
+        credit.on_released(4);
+        assert!(!credit.is_due(1), "one is left");
+        assert!(credit.is_due(2) && !credit.is_due(5));
+        assert!(credit.on_used(64) && credit.is_due(1));
     }
 
     #[test]

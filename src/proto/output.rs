@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::error::{CloseReason, ConnectError, StreamError};
 use super::ping::PingReport;
-use crate::base::{FrameId, MacAddr};
+use crate::base::{FrameId, MacAddr, StreamId};
 use crate::obs::hist::Histogram;
 use crate::wire::{Header, Ping, StreamHeader};
 
@@ -57,7 +57,7 @@ pub struct Delivery {
 /// Something that the application, or the engine on its behalf, must know.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A segment for the application, in order within its stream.
+    /// A segment for the application, in order within its stream; also after it said stop, to be given back unread.
     Deliver(Delivery),
     /// A connection of ours is open.
     Connected {
@@ -82,6 +82,8 @@ pub enum Event {
         conn: u32,
         /// The stream's slot.
         stream: u32,
+        /// Its number: by the time this is looked at, the slot may be another stream's.
+        id: StreamId,
     },
     /// The peer has finished its direction: it opens no more streams.
     PeerFinished {

@@ -102,7 +102,11 @@ impl Pinger {
 
     /// When something is to be done next.
     pub fn poll_timeout(&self) -> Nanos {
-        if self.sent < self.run.count { self.next_ns } else { self.give_up_ns }
+        match self.sent < self.run.count {
+            true => self.next_ns,
+            false if self.received == self.sent => 0,
+            false => self.give_up_ns,
+        }
     }
 }
 

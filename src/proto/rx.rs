@@ -65,6 +65,10 @@ impl Connection {
         let eliciting = !Items::new(items).all(quiet);
         if self.on_number(cx, header.number, eliciting) {
             self.on_items(cx, items);
+        } else if self.state == State::Draining && Items::new(items).any(|item| matches!(item, Ok(Item::Close { .. })))
+        {
+            // Both sides have closed: two answers to each other would go on for as long as we drain.
+            self.apply(cx, Life::PeerClosed, CloseReason::Finished);
         }
     }
 
@@ -107,6 +111,7 @@ impl Connection {
         if self.state != State::AcceptSent {
             return;
         }
+        *cx.half_open -= usize::from(std::mem::take(&mut self.counted_half_open));
         let rtt_ns = cx.now.saturating_sub(self.opened_ns);
         self.last_heard_ns = cx.now;
         self.on_terms(cx, self.remote, Some(rtt_ns));
@@ -121,13 +126,15 @@ impl Connection {
         };
         let stream = &mut cx.streams[slot as usize];
         let arrival = stream.recv.on_segment(cx.segments, segment);
-        if matches!(arrival, Arrival::Next | Arrival::Held | Arrival::Unwanted(true)) {
+        if matches!(arrival, Arrival::Next | Arrival::Held) {
             let used = self.rx_credit.used() + 1;
             if !self.rx_credit.on_used(used) {
                 cx.counters.drop_beyond_credit += 1;
                 self.violation(cx, "it sent more segments than it was granted");
                 return Fate::Free;
             }
+            // With its last segment, the peer waits for whatever there is.
+            self.control.pending.conn_credit |= self.rx_credit.is_spent() && self.rx_credit.is_due(1);
         }
         match arrival {
             Arrival::Next => {
@@ -135,11 +142,8 @@ impl Connection {
                 Fate::Kept
             }
             Arrival::Held => Fate::Kept,
-            Arrival::Unwanted(counts) => {
+            Arrival::Unwanted => {
                 cx.counters.drop_duplicate_data += 1;
-                if counts {
-                    self.on_segments_released(cx, 1);
-                }
                 Fate::Free
             }
             Arrival::BeyondCredit => {
@@ -189,7 +193,7 @@ impl Connection {
             let id = StreamId(self.peer_streams_opened as u32 * 2 + u32::from(!self.is_odd()));
             self.peer_streams_opened += 1;
             let opened = self.insert_stream(cx, id);
-            cx.out.events.push_back(Event::StreamOpened { conn: self.slot, stream: opened });
+            cx.out.events.push_back(Event::StreamOpened { conn: self.slot, stream: opened, id });
             slot = Some(opened);
         }
         slot
@@ -249,7 +253,7 @@ impl Connection {
         let before = cx.out.released.len();
         let stream = &mut cx.streams[slot as usize];
         let Some(missing) = stream.recv.on_reset(cx.segments, segments, &mut cx.out.released) else { return };
-        let used = self.rx_credit.used() + missing;
+        let used = self.rx_credit.used().saturating_add(missing);
         if !self.rx_credit.on_used(used) {
             return self.violation(cx, "it reset a stream with more segments than it was granted");
         }
@@ -259,7 +263,8 @@ impl Connection {
     }
 
     fn on_stream_stop(&mut self, cx: &mut Cx<'_>, id: StreamId, code: u32) {
-        let Some(&slot) = self.by_id.get(&id.0) else { return };
+        // The stop may overtake the stream's first segment.
+        let Some(slot) = self.find_stream(cx, id) else { return };
         if cx.streams[slot as usize].send.is_over() {
             return;
         }
@@ -334,7 +339,6 @@ impl Connection {
             self.sched.add(sent.packet.stream, stream);
         } else if stream.send.is_quiet() {
             self.try_remove_stream(cx, sent.packet.stream);
-            self.try_finish(cx);
         }
     }
 

@@ -81,6 +81,12 @@ impl SegmentTable {
         }
     }
 
+    /// Segments to be sent or to be acknowledged.
+    #[cfg(test)]
+    pub fn in_use(&self) -> usize {
+        self.tx.iter().filter(|segment| segment.state != TxState::Free).count()
+    }
+
     /// The held segment in `frame`.
     pub fn rx(&mut self, frame: FrameId) -> &mut RxSegment {
         &mut self.rx[frame.0 as usize]

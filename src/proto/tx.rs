@@ -53,11 +53,13 @@ impl Connection {
             cx.counters.tail_probes += 1;
         }
         let segment = self.next_segment(cx, busy, probing);
-        if segment.is_none() && probing {
-            self.control.pending.probe = true;
-        }
-        if self.control.any() || (self.received.is_due(cx.now) && !self.has_room_for_ack(cx, segment)) {
-            return self.poll_control(cx, body);
+        let ack_alone = self.received.is_due(cx.now) && !self.has_room_for_ack(cx, segment);
+        // An ACK alone asks for nothing, so it is no probe.
+        self.control.pending.probe |= probing && (segment.is_none() || ack_alone);
+        if (self.control.any() || ack_alone)
+            && let Some(transmit) = self.poll_control(cx, body)
+        {
+            return Some(transmit);
         }
         match segment {
             Some(frame) => Some(self.send_segment(cx, frame, body)),

@@ -5,7 +5,10 @@
 //! Invariant: an unproven sender costs one reply no longer than its packet, and no state once cookies are asked for.
 
 mod discovery;
+mod facts;
 mod identity;
+#[cfg(test)]
+mod inventory;
 mod open;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,13 +22,12 @@ use super::flow::RxBudget;
 use super::lifecycle::{Event as Life, State};
 use super::output::{Event, Output, Transmit};
 use super::ping::{PingRun, Pinger};
-use super::recovery::RecoveryStats;
 use super::rx::{Fate, code};
 use super::segment::{SegmentTable, TxState};
 use super::stream::Stream;
 use super::stream::send::Written;
 use super::tx::InLink;
-use crate::base::time::{MICROSECOND, NEVER};
+use crate::base::time::{MICROSECOND, MILLISECOND, NEVER};
 use crate::base::wheel::TimerWheel;
 use crate::base::{ConnId, FrameId, MacAddr, Nanos, StreamId};
 use crate::obs::Counters;
@@ -39,6 +41,10 @@ use open::Reply;
 
 /// Granularity of the timers. Finer than any pacing interval that matters, coarse enough for a wheel of few slots.
 const TICK_NS: Nanos = MICROSECOND;
+
+/// How often timers are looked at while packets can't leave. Shorter burns a core while an interface is down, longer
+/// is added to the idle timeout.
+const BLOCKED_NS: Nanos = MILLISECOND;
 
 /// A parsed and verified packet.
 #[derive(Clone, Copy, Debug)]
@@ -182,17 +188,26 @@ impl Endpoint {
         self.wheel.next().unwrap_or(NEVER).min(self.discovery.poll_timeout())
     }
 
+    /// Something may be there to send: `poll_transmit` was not asked until it said `None`.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Time has passed.
     pub fn on_timeout(&mut self, now: Nanos) {
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.expire(now, &mut expired);
         for slot in expired.drain(..) {
             self.expire_open(now, slot);
-            self.with(now, slot, |conn, cx| conn.on_timeout(cx));
-            self.mark_ready(slot);
-            if !self.conns.contains(slot as usize) {
-                continue;
+            let next = self.with(now, slot, |conn, cx| {
+                conn.on_timeout(cx);
+                conn.poll_timeout(cx)
+            });
+            // Set anew once all is sent; until then, as long as the link takes nothing, looked at now and then.
+            if let Some(at) = next {
+                self.wheel.set(slot, at.max(now + BLOCKED_NS));
             }
+            self.mark_ready(slot);
             self.settle_closed(slot);
         }
         self.expired = expired;
@@ -305,44 +320,6 @@ impl Endpoint {
         true
     }
 
-    /// The slot of one of our ids of a connection.
-    pub fn find(&self, id: ConnId) -> Option<u32> {
-        let slot = identity::slot_of(id);
-        self.conns.get(slot as usize).filter(|conn| conn.id == id).map(|_| slot)
-    }
-
-    /// Our id of a connection and its peer's address.
-    pub fn peer(&self, conn: u32) -> Option<(ConnId, MacAddr)> {
-        self.conns.get(conn as usize).map(|conn| (conn.id, conn.peer))
-    }
-
-    /// Most payload bytes in one segment of a connection.
-    pub fn max_payload(&self, conn: u32) -> usize {
-        self.conns.get(conn as usize).map_or(0, |conn| conn.max_payload())
-    }
-
-    /// A stream's number and its connection.
-    pub fn stream(&self, stream: u32) -> Option<(StreamId, u32)> {
-        self.streams.get(stream as usize).map(|stream| (stream.id, stream.conn))
-    }
-
-    /// Segments of a stream that were written and never sent.
-    pub fn queued(&self, stream: u32) -> usize {
-        self.streams.get(stream as usize).map_or(0, |stream| stream.send.queued())
-    }
-
-    /// A connection's recovery state, its controller's name, and what the controller has to say.
-    pub fn recovery(&mut self, conn: u32) -> Option<(RecoveryStats, &'static str, Vec<String>)> {
-        let conn = self.conns.get_mut(conn as usize)?;
-        let notices = std::iter::from_fn(|| conn.recovery.poll_notice()).map(|notice| notice.to_string()).collect();
-        Some((conn.recovery.stats(), conn.recovery.controller_name(), notices))
-    }
-
-    /// Connections that are open or half open.
-    pub fn connections(&self) -> usize {
-        self.conns.len()
-    }
-
     fn on_data(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         let Some(slot) = self.route(now, packet) else { return Verdict::Free };
         let Ok((stream, payload, items)) = split_data(packet.body, packet.header.trailer) else {
@@ -420,6 +397,7 @@ impl Endpoint {
             streams: &mut self.streams,
             segments: &mut self.segments,
             budget: &mut self.budget,
+            half_open: &mut self.half_open,
             counters: &mut self.counters,
             out: &mut self.out,
         };
@@ -457,14 +435,18 @@ impl Endpoint {
         }
     }
 
-    /// Frees a connection's slot; its window goes back but for what the application still holds.
+    /// Frees the slot of a connection that is over.
     fn forget(&mut self, slot: u32) {
-        let conn = self.conns.remove(slot as usize);
-        self.by_peer.remove(&(conn.peer.octets(), conn.peer_id.0));
+        let mut conn = self.conns.remove(slot as usize);
+        conn.give_window_back(&mut self.budget);
+        let key = (conn.peer.octets(), conn.peer_id.0);
+        // A peer that was restarted may have opened another one under the same id since.
+        if self.by_peer.get(&key) == Some(&slot) {
+            self.by_peer.remove(&key);
+        }
         self.wheel.cancel(slot);
         self.ready.retain(|&other| other != slot);
         self.half_open -= usize::from(conn.counted_half_open);
-        self.budget.close_window(conn.rx_credit.window().saturating_sub(conn.rx_credit.held()));
     }
 
     /// An initiator that got no answer in time.

@@ -61,7 +61,7 @@ impl Endpoint {
             return Verdict::Free;
         };
         let src = packet.src;
-        if open.params.mtu < MIN_MTU || self.why_no_peer(src).is_some() {
+        if open.params.mtu < MIN_MTU || open.conn == ConnId(0) || self.why_no_peer(src).is_some() {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
         }
@@ -149,7 +149,10 @@ impl Endpoint {
             let conn = &self.conns[slot as usize];
             let plausible = number < conn.recovery.next_number();
             if plausible && conn.state.is_established() {
-                self.with(now, slot, |conn, cx| conn.apply(cx, Life::PeerClosed, CloseReason::Reset));
+                // Both sides had finished, and the peer has drained while its last ACK was lost again and again.
+                let both = matches!(conn.state, State::LastAck | State::Closing);
+                let why = if both { CloseReason::Finished } else { CloseReason::Reset };
+                self.with(now, slot, |conn, cx| conn.apply(cx, Life::PeerClosed, why));
                 self.mark_ready(slot);
             }
         }
@@ -285,7 +288,7 @@ impl Endpoint {
     fn params(&self, window: u64) -> Params {
         let bytes = window * max_payload(usize::from(self.mtu)) as u64;
         let least = MIN_STREAM_SEGMENTS * max_payload(usize::from(self.mtu)) as u64;
-        let stream_credit = (bytes / 4).max(least).min(self.config.max_stream_window_bytes);
+        let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes).max(least);
         Params {
             mtu: self.mtu,
             streams: self.config.max_streams,

@@ -45,7 +45,12 @@ pub struct PendingItems {
 impl Stream {
     /// Nothing more can happen on it, and no frame of it is left.
     pub fn is_over(&self) -> bool {
+        self.is_send_over() && self.recv.is_over()
+    }
+
+    /// Nothing of our half is under way any more, and the peer knows how it ended.
+    pub fn is_send_over(&self) -> bool {
         let reset_told = self.pending.reset.is_none() && !self.pending.reset_in_flight;
-        self.send.is_quiet() && self.recv.is_over() && reset_told
+        self.send.is_quiet() && reset_told
     }
 }

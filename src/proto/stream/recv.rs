@@ -41,7 +41,8 @@ enum RecvState {
     Open,
     /// Everything was delivered, the end included.
     Done,
-    /// We asked the peer to stop; what still arrives is dropped.
+    /// We asked the peer to stop. What still arrives is taken as before, so that duplicates are told and credit is
+    /// exact, and delivered to nobody; the sender's reset or the end is not far.
     Stopped,
     /// The peer gave it up.
     Reset,
@@ -54,9 +55,8 @@ pub enum Arrival {
     Next,
     /// It waits for earlier bytes.
     Held,
-    /// Its bytes are here already, or no longer wanted; the frame is free again. True: it is new all the same, and
-    /// used credit.
-    Unwanted(bool),
+    /// Its bytes are here already, or no longer wanted; the frame is free again.
+    Unwanted,
     /// The peer used more credit than it had.
     BeyondCredit,
     /// The peer breaks the rules.
@@ -99,23 +99,18 @@ impl RecvHalf {
         {
             return Arrival::Violation("bytes beyond the end of the stream");
         }
+        if fin && end < self.credit.used() {
+            return Arrival::Violation("an end before bytes that have arrived");
+        }
         if len == 0 && !fin {
             return Arrival::Violation("empty segment");
         }
-        match self.state {
-            RecvState::Done => return Arrival::Unwanted(false),
-            RecvState::Reset => return Arrival::Unwanted(false),
-            // After a stop nothing is kept, so duplicates can't be told; counting one twice only shortens our own
-            // window until the reset with its total arrives.
-            RecvState::Stopped => {
-                self.segments += 1;
-                return Arrival::Unwanted(true);
-            }
-            RecvState::Open => {}
+        if self.is_over() {
+            return Arrival::Unwanted;
         }
         let fin_again = fin && self.end.is_some();
         if end < self.next || (end == self.next && (len > 0 || fin_again)) {
-            return Arrival::Unwanted(false);
+            return Arrival::Unwanted;
         }
         if offset < self.next {
             return Arrival::Violation("segment cut anew");
@@ -154,7 +149,7 @@ impl RecvHalf {
     /// The peer gave the stream up after `total` segments: held frames are free again. Tells how many segments of the
     /// connection's credit will never arrive, or `None` if the half was over already.
     pub fn on_reset(&mut self, table: &mut SegmentTable, total: u64, released: &mut Vec<FrameId>) -> Option<u64> {
-        if matches!(self.state, RecvState::Done | RecvState::Reset) {
+        if self.is_over() {
             return None;
         }
         self.state = RecvState::Reset;
@@ -162,14 +157,19 @@ impl RecvHalf {
         Some(total.saturating_sub(self.segments))
     }
 
-    /// The application wants no more: held frames are free again.
-    pub fn on_stop(&mut self, table: &mut SegmentTable, released: &mut Vec<FrameId>) -> bool {
+    /// The application wants no more. False if there was no more to come, or it had said so.
+    pub fn on_stop(&mut self) -> bool {
         if self.state != RecvState::Open {
             return false;
         }
         self.state = RecvState::Stopped;
-        self.release_held(table, released);
         true
+    }
+
+    /// Nothing more will come, since the connection is over: held frames are free again.
+    pub fn abandon(&mut self, table: &mut SegmentTable, released: &mut Vec<FrameId>) {
+        self.state = RecvState::Reset;
+        self.release_held(table, released);
     }
 
     /// Nothing more will arrive that matters.
@@ -202,7 +202,7 @@ impl RecvHalf {
         if let Some((_, run)) = before
             && (run.end > offset || (run.end == offset && len == 0 && fin_again))
         {
-            return if end <= run.end { Arrival::Unwanted(false) } else { Arrival::Violation("segment cut anew") };
+            return if end <= run.end { Arrival::Unwanted } else { Arrival::Violation("segment cut anew") };
         }
         let after = self.held.range(offset + 1..).next().map(|(&start, &run)| (start, run));
         if let Some((start, _)) = after

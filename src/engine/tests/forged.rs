@@ -1,0 +1,106 @@
+//! Packets that no honest peer sends, well-formed down to the CRC: nothing panics, nothing is lost, and the connection
+//! goes on or ends with a reason.
+
+use super::*;
+use crate::base::{ConnId, StreamId};
+use crate::wire::{CRC_LEN, HEADER_LEN, Header, Item, Open, PacketType, Params, StreamHeader, crc};
+
+/// A packet from `src` to host b.
+fn forge(world: &World, src: MacAddr, header: Header, body: &[u8]) -> Vec<u8> {
+    let ethernet = Ethernet { dst: world.b.mac, src, vlan: None, ethertype: crate::wire::ETHERTYPE };
+    let mut frame = vec![0; 1600];
+    let offset = ethernet.emit(&mut frame);
+    let header = Header { length: body.len() as u16, ..header };
+    header.emit(&mut frame[offset..]);
+    frame[offset + HEADER_LEN..offset + HEADER_LEN + body.len()].copy_from_slice(body);
+    crc::emit(&mut frame[offset..], header.end());
+    frame.truncate(offset + header.end() + CRC_LEN);
+    frame
+}
+
+fn header(kind: PacketType, conn: ConnId, number: u64) -> Header {
+    Header { kind, fin: false, trailer: false, length: 0, conn, number }
+}
+
+impl World {
+    /// Host b receives a control packet of these items from host a's address.
+    fn forge_items(&mut self, conn: &ConnPort, number: u64, items: &[Item<'_>]) {
+        let (mut body, mut len) = ([0; 1400], 0);
+        for item in items {
+            len += item.emit(&mut body[len..]).unwrap();
+        }
+        let frame = forge(self, self.a.mac, header(PacketType::Control, conn.key, number), &body[..len]);
+        self.b.engine.link.forged.push_back(frame);
+        self.step();
+    }
+
+    fn forge_data(&mut self, conn: &ConnPort, number: u64, at: (u32, u64), payload: &[u8], fin: bool) {
+        let stream = StreamHeader { stream: StreamId(at.0), lowest_distance: 0, offset: at.1 };
+        let body = [&stream.to_bytes()[..], payload].concat();
+        let header = Header { fin, ..header(PacketType::Data, conn.key, number) };
+        let frame = forge(self, self.a.mac, header, &body);
+        self.b.engine.link.forged.push_back(frame);
+        self.step();
+    }
+}
+
+fn violation(port: &ConnPort) -> bool {
+    matches!(port.shared.closed.get(), Some(CloseReason::Violation(_)))
+}
+
+#[test]
+fn a_reset_of_more_segments_than_there_are_numbers_is_a_violation() {
+    for segments in [u64::MAX, u64::MAX - 1, 1 << 40] {
+        let mut world = World::new(MemoryConfig::default(), Config::default());
+        let ([_ours, theirs], _stream, _peer) = world.connect_stream();
+        world.forge_items(&theirs, 100, &[Item::StreamReset { stream: StreamId(2), code: 1, segments }]);
+        assert!(violation(&theirs), "{segments}");
+    }
+}
+
+#[test]
+fn an_end_before_bytes_that_came_is_a_violation_and_costs_no_frame() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let free = all_frames(&world.b);
+    let (_ours, theirs) = world.connect();
+    world.forge_data(&theirs, 100, (0, 20), b"later", false);
+    world.forge_data(&theirs, 101, (0, 0), b"sooner", true);
+    assert!(violation(&theirs));
+    drop(theirs);
+    world.steps(2 * SECOND);
+    assert_eq!(all_frames(&world.b), free);
+}
+
+#[test]
+fn a_peer_that_starts_anew_under_its_old_id_has_one_connection() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let src = MacAddr::new(2, 9, 9, 9, 9, 9);
+    let params = Params { mtu: 1500, streams: 1, idle_timeout_ms: 0, conn_credit: 1, stream_credit: 1 };
+    let open = |world: &mut World, nonce| {
+        let mut body = [0; crate::wire::open::OPEN_LEN];
+        Open { conn: ConnId(77), nonce, params, cookie: None }.emit(&mut body);
+        let frame = forge(world, src, header(PacketType::Open, ConnId(0), 0), &body);
+        world.b.engine.link.forged.push_back(frame);
+        world.step();
+    };
+    open(&mut world, 1);
+    world.steps(2 * SECOND);
+    open(&mut world, 2);
+    assert_eq!(world.b.engine.endpoint.connections(), 2);
+    world.steps(2 * SECOND);
+    assert_eq!(world.b.engine.endpoint.connections(), 1, "the first one was never confirmed");
+    open(&mut world, 2);
+    assert_eq!(world.b.engine.endpoint.connections(), 1, "asked again, not asked for another");
+}
+
+#[test]
+fn a_tag_that_we_do_not_use_is_not_ours() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let ([_ours, theirs], _stream, _peer) = world.connect_stream();
+    let mut frame = forge(&world, world.a.mac, header(PacketType::Control, theirs.key, 100), &[]);
+    frame.splice(12..12, [0x81, 0, 0, 0]);
+    let before = world.b.engine.endpoint.counters().drop_not_ours;
+    world.b.engine.link.forged.push_back(frame);
+    world.step();
+    assert_eq!(world.b.engine.endpoint.counters().drop_not_ours, before + 1);
+}

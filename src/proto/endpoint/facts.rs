@@ -1,0 +1,45 @@
+//! What an endpoint can be asked about its connections and streams.
+
+use super::super::recovery::RecoveryStats;
+use super::{Endpoint, identity};
+use crate::base::{ConnId, MacAddr, StreamId};
+
+impl Endpoint {
+    /// The slot of one of our ids of a connection.
+    pub fn find(&self, id: ConnId) -> Option<u32> {
+        let slot = identity::slot_of(id);
+        self.conns.get(slot as usize).filter(|conn| conn.id == id).map(|_| slot)
+    }
+
+    /// Our id of a connection and its peer's address.
+    pub fn peer(&self, conn: u32) -> Option<(ConnId, MacAddr)> {
+        self.conns.get(conn as usize).map(|conn| (conn.id, conn.peer))
+    }
+
+    /// Most payload bytes in one segment of a connection.
+    pub fn max_payload(&self, conn: u32) -> usize {
+        self.conns.get(conn as usize).map_or(0, |conn| conn.max_payload())
+    }
+
+    /// A stream's number and its connection.
+    pub fn stream(&self, stream: u32) -> Option<(StreamId, u32)> {
+        self.streams.get(stream as usize).map(|stream| (stream.id, stream.conn))
+    }
+
+    /// Segments of a stream that were written and never sent.
+    pub fn queued(&self, stream: u32) -> usize {
+        self.streams.get(stream as usize).map_or(0, |stream| stream.send.queued())
+    }
+
+    /// A connection's recovery state, its controller's name, and what the controller has to say.
+    pub fn recovery(&mut self, conn: u32) -> Option<(RecoveryStats, &'static str, Vec<String>)> {
+        let conn = self.conns.get_mut(conn as usize)?;
+        let notices = std::iter::from_fn(|| conn.recovery.poll_notice()).map(|notice| notice.to_string()).collect();
+        Some((conn.recovery.stats(), conn.recovery.controller_name(), notices))
+    }
+
+    /// Connections that are open or half open.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+}

@@ -1,0 +1,38 @@
+//! What is in an endpoint's tables, for tests that look for leaks and standstills.
+
+use std::fmt;
+
+use super::Endpoint;
+use crate::obs::Counters;
+
+impl Endpoint {
+    /// The same as at the start once every connection has ended, or something has leaked.
+    pub fn inventory(&self) -> String {
+        let (conns, peers, streams) = (self.conns.len(), self.by_peer.len(), self.streams.len());
+        let (half_open, segments, budget) = (self.half_open, self.segments.in_use(), self.budget.free());
+        format!(
+            "{conns} connections of {peers} peers, {half_open} half open, {streams} streams, {segments} segments, \
+             {budget} frames to lend"
+        )
+    }
+
+    /// The counters, to be read only.
+    pub fn counters_now(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?} {}", self.counters, self.inventory())?;
+        for (slot, conn) in &self.conns {
+            writeln!(
+                f,
+                " {slot} {:?} sent {} of {}, {:?}",
+                conn.state, conn.credit_used, conn.credit_limit, conn.rx_credit
+            )?;
+            writeln!(f, "  {:?} lost {} {:?} {:?}", conn.recovery.stats(), conn.lost.len(), conn.sched, conn.control)?;
+        }
+        self.streams.iter().try_for_each(|(slot, stream)| writeln!(f, " {slot} {stream:?}"))
+    }
+}
