@@ -4,7 +4,9 @@ mod compare;
 mod instr;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
+mod latency;
 mod machine;
+mod memory;
 mod pingpong;
 mod program;
 mod pump;
@@ -29,6 +31,10 @@ enum What {
     Instr(instr::Options),
     /// Bulk goodput and CPU time: raw AF_XDP, farwire, the kernel's TCP, interleaved on one veth pair.
     Compare(compare::Options),
+    /// Round trips of 64 bytes: farwire, raw AF_XDP, the kernel's UDP and TCP, in turn on one veth pair.
+    Latency(latency::Options),
+    /// Peak memory of both ends of a short and a long transfer.
+    Memory(memory::Options),
     /// What `instr` runs under valgrind.
     #[command(hide = true)]
     InstrRun(instr::Run),
@@ -40,6 +46,8 @@ fn main() -> anyhow::Result<()> {
         What::Pingpong(options) => pingpong::run(&options),
         What::Instr(options) => instr::run(&options),
         What::Compare(options) => compare::run(&options),
+        What::Latency(options) => latency::run(&options),
+        What::Memory(options) => memory::run(&options),
         What::InstrRun(run) => instr::run_inside(&run),
     }
 }

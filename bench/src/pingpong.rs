@@ -56,20 +56,32 @@ struct Report {
 }
 
 /// What the end that asks brings back.
-struct Measured {
-    rtt: Histogram,
+pub struct Measured {
+    pub rtt: Histogram,
     lost: u64,
     mode: &'static str,
     stats: Vec<(&'static str, u64)>,
 }
 
+impl Options {
+    /// What the command does by default, so many times and with such frames.
+    pub fn of(count: u64, bytes: u16) -> Options {
+        Options { count, bytes, ping_core: 0, pong_core: 1, json: false }
+    }
+}
+
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let lab = Lab::up(&[]);
+    let measured = measure(&Lab::up(&[]), options)?;
+    report(options, &measured)
+}
+
+/// Plays between the hosts of a lab.
+pub fn measure(lab: &Lab, options: &Options) -> anyhow::Result<Measured> {
     let (opened, stop) = (Barrier::new(2), AtomicBool::new(false));
     let (pinged, ponged) = std::thread::scope(|scope| {
-        let pong = scope.spawn(|| pong(&lab, options, &opened, &stop));
+        let pong = scope.spawn(|| pong(lab, options, &opened, &stop));
         let ping = scope.spawn(|| {
-            let result = ping(&lab, options, &opened);
+            let result = ping(lab, options, &opened);
             stop.store(true, Ordering::Relaxed);
             result
         });
@@ -77,8 +89,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     });
     let panicked = |_| anyhow::anyhow!("a thread of the benchmark panicked");
     ponged.map_err(panicked)??;
-    let measured = pinged.map_err(panicked)??;
-    report(options, &measured)
+    pinged.map_err(panicked)?
 }
 
 fn ping(lab: &Lab, options: &Options, opened: &Barrier) -> anyhow::Result<Measured> {

@@ -1,0 +1,171 @@
+//! `bench latency`: round trips of 64 bytes on one veth pair: farwire, raw AF_XDP, the kernel's UDP and TCP.
+//!
+//! All contenders play in every round, for the same number of round trips; their histograms are merged.
+
+mod report;
+mod sockets;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use farwire::obs::{Histogram, Percentiles};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::machine::{Clock, Disturbance, FOREIGN_MOST, await_quiet};
+use crate::pingpong;
+use crate::program::{Program, farwire, has_xdp};
+
+/// The address of host b.
+const B_MAC: &str = "02:00:0a:4d:00:02";
+/// Runs of one round and contender that may be disturbed before one is taken as it is.
+const TRIES: usize = 3;
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// How often each contender plays.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Round trips of each play of one that spins; those that block play a tenth of it.
+    #[arg(short = 'c', long, default_value_t = 100_000)]
+    count: u64,
+    /// Bytes of payload: of the Ethernet frame for farwire and raw AF_XDP, of the datagram or segment for the kernel.
+    #[arg(short = 's', long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(60..=1400))]
+    bytes: u16,
+    /// The farwire to measure [default: the one beside this program].
+    #[arg(long)]
+    farwire: Option<PathBuf>,
+    /// Seconds to wait before each play for a quiet machine.
+    #[arg(long, default_value_t = 20)]
+    patience: u64,
+    /// JSON lines, one for each play, instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contender {
+    Raw,
+    Farwire { idle: &'static str },
+    Kernel(sockets::Game),
+}
+
+const CONTENDERS: [(&str, Contender); 7] = [
+    ("raw AF_XDP, spinning", Contender::Raw),
+    ("farwire ping, spin", Contender::Farwire { idle: "spin" }),
+    ("kernel UDP, spinning", Contender::Kernel(sockets::Game { tcp: false, spin: true })),
+    ("kernel TCP, spinning", Contender::Kernel(sockets::Game { tcp: true, spin: true })),
+    ("farwire ping, adaptive", Contender::Farwire { idle: "adaptive" }),
+    ("kernel UDP, blocking", Contender::Kernel(sockets::Game { tcp: false, spin: false })),
+    ("kernel TCP, blocking", Contender::Kernel(sockets::Game { tcp: true, spin: false })),
+];
+
+/// One play of one contender.
+#[derive(Serialize)]
+pub struct Play {
+    benchmark: &'static str,
+    pub contender: &'static str,
+    pub round: usize,
+    bytes: u16,
+    pub rtt_ns: Percentiles,
+    #[serde(flatten)]
+    pub disturbance: Disturbance,
+}
+
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let farwire = farwire(options.farwire.as_deref())?.display().to_string();
+    let lab = Lab::up(&[]);
+    let mut plays = Vec::new();
+    for round in 1..=options.rounds {
+        for (name, contender) in CONTENDERS {
+            let play = measure(&lab, options, &farwire, (name, contender), round)?;
+            if options.json {
+                println!("{}", serde_json::to_string(&play)?);
+            } else {
+                eprintln!("{}", report::line(&play));
+            }
+            plays.push(play);
+        }
+    }
+    if !options.json {
+        report::table(&CONTENDERS.map(|(name, _)| name), &plays);
+    }
+    Ok(())
+}
+
+/// One play; repeated while others disturb it, and then taken as it is.
+fn measure(
+    lab: &Lab,
+    options: &Options,
+    farwire: &str,
+    (name, contender): (&'static str, Contender),
+    round: usize,
+) -> anyhow::Result<Play> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        await_quiet(Duration::from_secs(options.patience))?;
+        let clock = Clock::now()?;
+        let rtt_ns = contender.play(lab, options, farwire).with_context(|| name.to_owned())?;
+        let disturbance = clock.since()?;
+        if disturbance.foreign_cores < FOREIGN_MOST || tries == TRIES {
+            return Ok(Play {
+                benchmark: "latency",
+                contender: name,
+                round,
+                bytes: options.bytes,
+                rtt_ns,
+                disturbance,
+            });
+        }
+    }
+}
+
+impl Contender {
+    fn play(self, lab: &Lab, options: &Options, farwire: &str) -> anyhow::Result<Percentiles> {
+        let rare = options.count / 10;
+        match self {
+            Contender::Raw => {
+                let options = pingpong::Options::of(options.count, options.bytes);
+                Ok(pingpong::measure(lab, &options)?.rtt.percentiles())
+            }
+            Contender::Farwire { idle: "spin" } => ping(lab, options, farwire, "spin", options.count),
+            Contender::Farwire { idle } => ping(lab, options, farwire, idle, rare),
+            Contender::Kernel(game) => {
+                let count = if game.spin { options.count } else { rare };
+                let rtt: Histogram = game.play(lab, usize::from(options.bytes), count)?;
+                Ok(rtt.percentiles())
+            }
+        }
+    }
+}
+
+fn ping(lab: &Lab, options: &Options, farwire: &str, idle: &str, count: u64) -> anyhow::Result<Percentiles> {
+    let common = ["-i", "eth1", "--insecure", "--idle", idle];
+    let server = [&[farwire, "perf"][..], &common, &["--cpu", "1", "server"]].concat();
+    let mut server = Program::start(lab, "b", &server)?;
+    server.await_ready(|| has_xdp(lab, "b"))?;
+    let (count, bytes) = (count.to_string(), options.bytes.to_string());
+    let own = ["--cpu", "0", B_MAC, "-c", &count, "-s", &bytes, "--interval", "0", "--json"];
+    let client = Program::start(lab, "a", &[&[farwire, "ping"][..], &common, &own].concat())?.finish()?;
+    server.stop()?;
+    let report: Value = serde_json::from_str(&client.stdout).with_context(|| client.stdout.clone())?;
+    let rtt = report.get("rtt_us").context("no rtt_us")?;
+    let ns = |key: &str| {
+        let us = rtt.get(key).and_then(Value::as_f64).with_context(|| format!("no {key} in {rtt}"))?;
+        anyhow::Ok((us * 1000.0) as u64)
+    };
+    Ok(Percentiles {
+        count: rtt.get("count").and_then(Value::as_u64).context("no count")?,
+        min: ns("min")?,
+        p50: ns("p50")?,
+        p90: ns("p90")?,
+        p99: ns("p99")?,
+        p999: ns("p99.9")?,
+        max: ns("max")?,
+        mean: rtt.get("mean").and_then(Value::as_f64).context("no mean")? * 1000.0,
+    })
+}
