@@ -136,7 +136,7 @@ impl Connection {
             outcome: Outcome::default(),
             by_id: BTreeMap::new(),
             last_stream: (u32::MAX, u32::MAX),
-            sched: Scheduler::default(),
+            sched: Scheduler::new(super::max_payload(usize::from(local.mtu.min(remote.mtu)))),
             lost: VecDeque::new(),
             control: ControlBook::default(),
             credit_limit: remote.conn_credit,
@@ -179,6 +179,7 @@ impl Connection {
         self.credit_limit = remote.conn_credit;
         self.streams_allowed = u64::from(remote.streams);
         let mtu = self.local.mtu.min(remote.mtu);
+        self.sched = Scheduler::new(self.max_payload());
         self.recovery = new_recovery(cx.config, mtu, rtt_ns.unwrap_or(INITIAL_RTT_NS), cx.frames);
     }
 
@@ -390,7 +391,7 @@ impl Connection {
             cx.out.events.push_back(Event::StreamGone { stream: slot });
         }
         self.last_stream = (u32::MAX, u32::MAX);
-        self.sched = Scheduler::default();
+        self.sched.clear();
         self.control.streams.clear();
         self.control.pending = Default::default();
         if let Some(pinger) = self.pinger.take() {

@@ -7,22 +7,28 @@ use slab::Slab;
 
 use super::stream::Stream;
 
-/// Bytes that a stream may send per round. Four full segments at MTU 1500: less makes streams alternate packet by
-/// packet, which costs cache misses; more makes short answers wait longer behind bulk streams.
-const QUANTUM_BYTES: i64 = 4 * 1464;
+/// Full segments that a stream may send per round. Less makes streams alternate packet by packet, which costs cache
+/// misses; more makes short answers wait longer behind bulk streams. Below one, a debt would grow with every packet.
+const QUANTUM_SEGMENTS: usize = 4;
 
 /// The streams that may have something to send, in turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scheduler {
     ring: VecDeque<u32>,
+    quantum_bytes: i64,
 }
 
 impl Scheduler {
+    /// For streams whose full segments have `max_payload` bytes.
+    pub fn new(max_payload: usize) -> Scheduler {
+        Scheduler { ring: VecDeque::new(), quantum_bytes: (QUANTUM_SEGMENTS * max_payload) as i64 }
+    }
+
     /// The stream may have something to send.
     pub fn add(&mut self, slot: u32, stream: &mut Stream) {
         if !stream.send.scheduled {
             stream.send.scheduled = true;
-            stream.send.deficit = QUANTUM_BYTES;
+            stream.send.deficit = self.quantum_bytes;
             self.ring.push_back(slot);
         }
     }
@@ -38,7 +44,7 @@ impl Scheduler {
         let Some(stream) = streams.get_mut(slot as usize) else { return };
         stream.send.deficit -= bytes as i64;
         if stream.send.deficit <= 0 {
-            stream.send.deficit += QUANTUM_BYTES;
+            stream.send.deficit += self.quantum_bytes;
             self.ring.rotate_left(1);
         }
     }
@@ -55,6 +61,11 @@ impl Scheduler {
     /// The stream is gone.
     pub fn remove(&mut self, slot: u32) {
         self.ring.retain(|&other| other != slot);
+    }
+
+    /// All streams are gone.
+    pub fn clear(&mut self) {
+        self.ring.clear();
     }
 
     /// Nobody has anything to send.
@@ -85,26 +96,28 @@ mod tests {
 
     #[test]
     fn bytes_are_shared_fairly_whatever_the_segment_size() {
-        let mut streams = streams(3);
-        let mut sched = Scheduler::default();
-        for slot in 0..3 {
-            sched.add(slot, &mut streams[slot as usize]);
+        for max_payload in [1464, 8964] {
+            let mut streams = streams(3);
+            let mut sched = Scheduler::new(max_payload);
+            for slot in 0..3 {
+                sched.add(slot, &mut streams[slot as usize]);
+            }
+            let segment = [max_payload, 100, 700];
+            let mut sent = [0usize; 3];
+            for _ in 0..20_000 {
+                let slot = sched.current().unwrap() as usize;
+                sent[slot] += segment[slot];
+                sched.on_sent(&mut streams, segment[slot]);
+            }
+            let (low, high) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+            assert!((*high - *low) < 2 * QUANTUM_SEGMENTS * max_payload, "{sent:?}");
         }
-        let segment = [1464, 100, 700];
-        let mut sent = [0usize; 3];
-        for _ in 0..20_000 {
-            let slot = sched.current().unwrap() as usize;
-            sent[slot] += segment[slot];
-            sched.on_sent(&mut streams, segment[slot]);
-        }
-        let (low, high) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
-        assert!((*high - *low) < 2 * QUANTUM_BYTES as usize, "{sent:?}");
     }
 
     #[test]
     fn a_stream_is_listed_once() {
         let mut streams = streams(1);
-        let mut sched = Scheduler::default();
+        let mut sched = Scheduler::new(1464);
         sched.add(0, &mut streams[0]);
         sched.add(0, &mut streams[0]);
         sched.drop_current(&mut streams);

@@ -152,6 +152,12 @@ impl Reader {
             self.next_ns = now + self.plan.pause_ns;
             return Look::Moved;
         }
+        if !self.kept.is_empty() {
+            // Who keeps all that the window holds waits for himself.
+            self.kept.drain(..).for_each(|frame| self.port.returns.give(frame));
+            self.port.notify();
+            return Look::Moved;
+        }
         match error {
             Some(error) => {
                 let told = error == StreamError::Reset(CODE) && self.writer.cut.is_some();
