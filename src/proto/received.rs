@@ -254,7 +254,8 @@ impl Received {
     /// The range of an ordinary ACK: all the news, and as much of the ACKs before as there is room for. Where the news
     /// alone exceed the room, their oldest part, and the rest remains pending.
     fn news(&mut self, now: Nanos, largest: u64, max_words: u64) -> (u64, u64) {
-        let lowest = self.pending.lowest.min(self.covered_end).max(self.bitmap.start());
+        // Where all that has arrived was late and told already, nothing is above what was covered.
+        let lowest = self.pending.lowest.min(self.covered_end).min(largest).max(self.bitmap.start());
         let (first, last) = (lowest / 64, largest / 64);
         if last - first >= max_words {
             self.pending.lowest = u64::MAX;
@@ -427,6 +428,20 @@ mod tests {
         assert_eq!(received.on_packet(NOW, 15_100, true), Seen::New);
         let acks = drain(&mut received);
         assert_eq!((acks[0].2, acks[0].3.clone()), (15_000 / 64, vec![1 << (15_000 % 64), 1 << (15_100 % 64)]));
+    }
+
+    #[test]
+    fn what_comes_late_alone_at_the_end_of_a_word_is_told() {
+        let mut received = after(0..10);
+        for number in 11..64 {
+            received.on_packet(NOW, number, true);
+        }
+        received.on_lowest(64);
+        drain(&mut received);
+        assert_eq!(received.on_packet(NOW, 10, true), Seen::New);
+        let acks = drain(&mut received);
+        assert_eq!((acks[0].2, acks[0].3.clone()), (0, vec![u64::MAX]));
+        assert_eq!(received.poll_timeout(), None);
     }
 
     #[test]

@@ -165,5 +165,5 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 fn all_frames(host: &Host) -> usize {
-    host.engine.link.free_frames() + host.engine.spare.len() + usize::from(host.engine.link.held.is_some())
+    host.engine.link.free_frames() + host.engine.spare.len() + host.engine.link.late.len()
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
+use crate::base::Nanos;
 use crate::link::memory::MemoryLink;
 use crate::link::{Frame, Link, LinkError};
 
@@ -36,6 +37,9 @@ impl Dice {
     }
 }
 
+/// Frames that are late at a time: each of them is one of the pool.
+const MOST_LATE: usize = 8;
+
 /// What happens to received frames, each with this many in a thousand.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Trouble {
@@ -43,14 +47,18 @@ pub(super) struct Trouble {
     pub late: u64,
     pub twice: u64,
     pub bent: u64,
+    /// How late the late ones are at most; 0: the next turn.
+    pub delay_ns: Nanos,
 }
 
 /// A link whose received frames meet trouble, drawn from a seed.
 pub(super) struct Rough {
     inner: MemoryLink,
     dice: Dice,
-    /// A frame that the next one overtakes.
-    pub(super) held: Option<Frame>,
+    /// Frames that others overtake, and when each of them arrives.
+    pub(super) late: Vec<(Nanos, Frame)>,
+    /// The time, as far as the world has told it.
+    pub(super) now: Nanos,
     pub(super) trouble: Trouble,
     /// Frames that arrive beside those of the peer.
     pub(super) forged: VecDeque<Vec<u8>>,
@@ -60,7 +68,15 @@ pub(super) struct Rough {
 
 impl Rough {
     pub(super) fn new(inner: MemoryLink, seed: u64, trouble: Trouble) -> Rough {
-        Rough { inner, dice: Dice::new(seed), held: None, trouble, forged: VecDeque::new(), jammed: false }
+        Rough {
+            inner,
+            dice: Dice::new(seed),
+            late: Vec::new(),
+            now: 0,
+            trouble,
+            forged: VecDeque::new(),
+            jammed: false,
+        }
     }
 
     fn copy(&mut self, frame: &Frame) -> Option<Frame> {
@@ -94,8 +110,10 @@ impl Link for Rough {
             frame.set_len(bytes.len());
             out.push(frame);
         }
+        let now = self.now;
+        out.extend(self.late.extract_if(.., |(due, _)| *due <= now).map(|(_, frame)| frame));
         for mut frame in frames {
-            let Trouble { lost, late, twice, bent } = self.trouble;
+            let Trouble { lost, late, twice, bent, delay_ns } = self.trouble;
             if self.dice.hits(lost) {
                 self.inner.free(frame);
                 continue;
@@ -106,12 +124,12 @@ impl Link for Rough {
             }
             let copy = if self.dice.hits(twice) { self.copy(&frame) } else { None };
             out.extend(copy);
-            if self.held.is_none() && self.dice.hits(late) {
-                self.held = Some(frame);
+            if self.late.len() < MOST_LATE && self.dice.hits(late) {
+                let due = self.now + self.dice.below(delay_ns + 1);
+                self.late.push((due, frame));
                 continue;
             }
             out.push(frame);
-            out.extend(self.held.take());
         }
         out.len() - before
     }

@@ -47,7 +47,7 @@ fn bytes_survive_loss_reordering_duplication_and_corruption() {
         Trouble { late: 100, ..Default::default() },
         Trouble { twice: 100, ..Default::default() },
         Trouble { bent: 50, ..Default::default() },
-        Trouble { lost: 20, late: 20, twice: 20, bent: 20 },
+        Trouble { lost: 20, late: 20, twice: 20, bent: 20, delay_ns: 0 },
     ] {
         let memory = MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() };
         let mut world = transfer(World::rough(memory, Config::default(), trouble), 1_000_000);

@@ -71,8 +71,10 @@ impl Sleeper {
 
     /// A turn, unless it sleeps and nothing wakes it. True if the turn did something.
     fn step(&mut self, now: Nanos) -> bool {
+        self.host.engine.link.now = now;
+        let arrives = self.host.engine.link.late.iter().any(|(due, _)| *due <= now);
         if self.asleep {
-            if self.wake_at > now && !self.rang.0.swap(false, Ordering::AcqRel) && !self.readable() {
+            if !arrives && self.wake_at > now && !self.rang.0.swap(false, Ordering::AcqRel) && !self.readable() {
                 return false;
             }
             self.host.engine.awake();
@@ -127,7 +129,8 @@ impl Storm {
         let opens = self.pairs.iter().flat_map(|pair| pair.plan.opens.iter().flatten()).map(|at| self.start + at);
         let rude = self.pairs.iter().filter_map(|pair| pair.plan.rude).map(|(_, at)| self.start + at);
         let next = naps.chain(opens.chain(rude).filter(|&at| at > self.now)).min().unwrap_or(NEVER);
-        let next = self.hosts.iter().map(|sleeper| sleeper.wake_at).fold(next, Nanos::min);
+        let late = self.hosts.iter().flat_map(|sleeper| sleeper.host.engine.link.late.iter().map(|(due, _)| *due));
+        let next = self.hosts.iter().map(|sleeper| sleeper.wake_at).chain(late).fold(next, Nanos::min);
         if worked {
             self.now += tick_ns;
         } else if next != NEVER {

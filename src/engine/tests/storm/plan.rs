@@ -63,7 +63,9 @@ impl Scene {
         let mut dice = Dice::new(seed);
         let rough = dice.pick(&[0, 10, 50, 100]);
         let mut part = || if dice.hits(500) { dice.below(rough + 1) } else { 0 };
-        let trouble = Trouble { lost: part(), late: part(), twice: part(), bent: part() };
+        let [lost, late, twice, bent] = [part(), part(), part(), part()];
+        let delay_ns = dice.pick(&[0, 20, 500, 5000]) * MICROSECOND;
+        let trouble = Trouble { lost, late, twice, bent, delay_ns };
         let streams = dice.pick(&[1, 3, 8, 20]);
         let count = dice.pick(&[1, 1, 2, 3]);
         Scene {
