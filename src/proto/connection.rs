@@ -66,7 +66,8 @@ pub(super) struct Connection {
     pub received: Received,
     pub outcome: Outcome,
     pub by_id: BTreeMap<u32, u32>,
-    pub last_stream: (u32, u32),
+    /// The stream that the last segment was for: its number and its slot.
+    pub last_stream: Option<(u32, u32)>,
     pub sched: Scheduler,
     pub lost: VecDeque<FrameId>,
     pub control: ControlBook,
@@ -135,7 +136,7 @@ impl Connection {
             received: Received::new(super::recovery::MAX_SPAN),
             outcome: Outcome::default(),
             by_id: BTreeMap::new(),
-            last_stream: (u32::MAX, u32::MAX),
+            last_stream: None,
             sched: Scheduler::new(super::max_payload(usize::from(local.mtu.min(remote.mtu)))),
             lost: VecDeque::new(),
             control: ControlBook::default(),
@@ -348,7 +349,7 @@ impl Connection {
         }
         let stream = cx.streams.remove(slot as usize);
         self.by_id.remove(&stream.id.0);
-        self.last_stream = (u32::MAX, u32::MAX);
+        self.last_stream = None;
         self.sched.remove(slot);
         if stream.pending.listed {
             self.control.streams.retain(|&other| other != slot);
@@ -390,7 +391,7 @@ impl Connection {
             }
             cx.out.events.push_back(Event::StreamGone { stream: slot });
         }
-        self.last_stream = (u32::MAX, u32::MAX);
+        self.last_stream = None;
         self.sched.clear();
         self.control.streams.clear();
         self.control.pending = Default::default();

@@ -173,11 +173,13 @@ impl Connection {
 
     /// The slot of a stream, opened now if the peer may and does; `None` if it is over or not allowed.
     fn find_stream(&mut self, cx: &mut Cx<'_>, id: StreamId) -> Option<u32> {
-        if self.last_stream.0 == id.0 {
-            return Some(self.last_stream.1);
+        if let Some((last, slot)) = self.last_stream
+            && last == id.0
+        {
+            return Some(slot);
         }
         if let Some(&slot) = self.by_id.get(&id.0) {
-            self.last_stream = (id.0, slot);
+            self.last_stream = Some((id.0, slot));
             return Some(slot);
         }
         let index = u64::from(id.0 / 2);

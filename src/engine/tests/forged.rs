@@ -7,7 +7,11 @@ use crate::wire::{CRC_LEN, HEADER_LEN, Header, Item, Open, PacketType, Params, S
 
 /// A packet from `src` to host b.
 fn forge(world: &World, src: MacAddr, header: Header, body: &[u8]) -> Vec<u8> {
-    let ethernet = Ethernet { dst: world.b.mac, src, vlan: None, ethertype: crate::wire::ETHERTYPE };
+    forge_to(world.b.mac, src, header, body)
+}
+
+pub(super) fn forge_to(dst: MacAddr, src: MacAddr, header: Header, body: &[u8]) -> Vec<u8> {
+    let ethernet = Ethernet { dst, src, vlan: None, ethertype: crate::wire::ETHERTYPE };
     let mut frame = vec![0; 1600];
     let offset = ethernet.emit(&mut frame);
     let header = Header { length: body.len() as u16, ..header };
@@ -56,6 +60,16 @@ fn a_reset_of_more_segments_than_there_are_numbers_is_a_violation() {
         world.forge_items(&theirs, 100, &[Item::StreamReset { stream: StreamId(2), code: 1, segments }]);
         assert!(violation(&theirs), "{segments}");
     }
+}
+
+#[test]
+fn the_highest_stream_number_is_a_violation_like_any_beyond_the_limit() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let ([_ours, theirs], _stream, _peer) = world.connect_stream();
+    world.forge_data(&theirs, 100, (u32::MAX, 0), b"x", false);
+    assert!(theirs.shared.closed.get().is_none(), "ours to open, so a late packet's");
+    world.forge_data(&theirs, 101, (u32::MAX - 1, 0), b"x", false);
+    assert!(violation(&theirs));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Two engines over a link in memory, in virtual time.
 
 mod forged;
+mod hostile;
 mod lives;
 mod rough;
 mod storm;
