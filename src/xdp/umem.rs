@@ -110,6 +110,11 @@ impl Pool {
         self.slots.len()
     }
 
+    /// Keeps no more than `most` frames for the fill ring. To be said before the ring is stocked.
+    pub(super) fn limit_reserve(&mut self, most: usize) {
+        self.reserve = self.reserve.min(most);
+    }
+
     /// Chunks kept for the fill ring.
     pub(super) fn reserve(&self) -> usize {
         self.reserve
