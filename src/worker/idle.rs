@@ -32,14 +32,14 @@ const SPIN_BEFORE_NS: Nanos = 50 * MICROSECOND;
 const SHORTEST_SLEEP_NS: Nanos = 2 * MICROSECOND;
 
 /// How long `adaptive` rests while it receives at a high rate and has caught up: 30 µs of 10 Gbit/s are 25 frames, so a
-/// turn handles a burst instead of a frame, and the core is free for the application in between. It rests on a timer, not
-/// on the link, so the sender's core pays no wake-up. Shorter saves little, since ending a rest costs 5 µs and more;
-/// longer delays ACKs by more than a cable's round trip.
+/// turn handles a burst instead of a frame, and the core is free for the application in between. It rests on a timer,
+/// not on the link, so the sender's core pays no wake-up. Shorter saves little, since ending a rest costs 5 µs and
+/// more; longer delays ACKs by more than a cable's round trip.
 const REST_NS: Nanos = 30 * MICROSECOND;
 /// What counts as a high rate: so many frames received …
 const FLOW_FRAMES: u64 = 64;
-/// … within this. 64 in a millisecond are 0.8 Gbit/s. Lower rates would have rests in which nothing arrives, paid for in
-/// latency.
+/// … within this. 64 in a millisecond are 0.8 Gbit/s. Lower rates would have rests in which nothing arrives, paid
+/// for in latency.
 const FLOW_SPAN_NS: Nanos = MILLISECOND;
 
 /// The rate at which frames arrive, as far as the policy cares.

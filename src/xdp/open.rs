@@ -33,10 +33,10 @@ const MTU_LEAST: usize = 256;
 const FRAMES_LEAST: u64 = 256;
 /// Most frames: 64 GiB, beyond any product of bandwidth and delay that the protocol can fill.
 const FRAMES_MOST: u64 = 1 << 24;
-/// Frames on the fill ring in copy mode, where no hardware ring lives on them: they bridge a receiver that is late, 4 ms
-/// at half a million frames a second. The kernel goes through all of them in turn, so more of them fall out of the cache:
-/// with 4096 a sender over veth, whose core writes them, is a tenth slower. With 1024 each preemption of the receiver
-/// lost some frames.
+/// Frames on the fill ring in copy mode, where no hardware ring lives on them: they bridge a receiver that is late,
+/// 4 ms at half a million frames a second. The kernel goes through all of them in turn, so more of them fall out of the
+/// cache: with 4096 a sender over veth, whose core writes them, is a tenth slower. With 1024 each preemption of the
+/// receiver lost some frames.
 const COPY_RESERVE: usize = 2048;
 const HUGE_PAGE: u64 = 2 << 20;
 

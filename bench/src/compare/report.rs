@@ -8,7 +8,8 @@ pub fn line(run: &Run) -> String {
     let Run { contender, round, moved, disturbance, .. } = run;
     let mark = if disturbance.foreign_cores < FOREIGN_MOST { "" } else { "  DISTURBED" };
     format!(
-        "round {round}  {contender:24} {:6.2} Gbit/s  {:.2} CPU s/GB ({:.2} + {:.2})  others {:.2} cores, load {:.1}{mark}",
+        "round {round}  {contender:24} {:6.2} Gbit/s  {:.2} CPU s/GB ({:.2} + {:.2})  \
+         others {:.2} cores, load {:.1}{mark}",
         moved.goodput_bps / 1e9,
         run.cpu_seconds_per_gb(),
         moved.sender_cpu_seconds_per_gb,

@@ -5,7 +5,9 @@ use farwire::obs::Percentiles;
 use super::Play;
 use crate::machine::{FOREIGN_MOST, median};
 
-const COLUMNS: [(&str, fn(&Percentiles) -> u64); 6] = [
+type Column = (&'static str, fn(&Percentiles) -> u64);
+
+const COLUMNS: [Column; 6] = [
     ("min", |rtt| rtt.min),
     ("p50", |rtt| rtt.p50),
     ("p90", |rtt| rtt.p90),
