@@ -3,7 +3,7 @@
 //! The promise is that a name never appears before its content is on disk, and that the sender hears of nothing that
 //! could still get lost. One `fsync` per file keeps it and costs a disk's commit time each; 10,000 small files would
 //! wait for that alone. So whatever has piled up while the last batch was synced makes the next one: a few files are
-//! synced one by one; from [`SYNCFS_FROM`] on, one `syncfs` does for all of them. Then they are renamed in the order in
+//! synced one by one; from `SYNCFS_FROM` on, one `syncfs` does for all of them. Then they are renamed in the order in
 //! which they came, then their directories are synced, then they are confirmed.
 
 use std::collections::BTreeMap;
