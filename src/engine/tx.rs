@@ -10,6 +10,10 @@ use crate::wire::{CRC_LEN, HEADER_LEN, Ping, STREAM_HEADER_LEN, StreamHeader, cr
 /// Shortest Ethernet frame without its FCS: some drivers drop what is shorter instead of padding it.
 const MIN_FRAME_LEN: usize = 60;
 
+/// Frames that may wait for the link when an echo is added: a burst of echoes beside a burst of our own. More would let
+/// pings take the pool while an interface is down.
+const MAX_WAITING: usize = 2 * BURST;
+
 impl<L: Link> Engine<L> {
     /// Sends one burst.
     pub(super) fn transmit(&mut self, now: Nanos) -> usize {
@@ -69,6 +73,10 @@ impl<L: Link> Engine<L> {
     /// Sends a received frame back to where it came from: the echo of a ping.
     pub(super) fn echo(&mut self, mut frame: Frame, transmit: &Transmit) {
         let Content::Ping(ping) = transmit.content else { return self.free(frame) };
+        if self.tx.len() >= MAX_WAITING {
+            self.endpoint.counters().tx_answers_dropped += 1;
+            return self.free(frame);
+        }
         self.put_ping(&mut frame, transmit, &ping);
         self.queue(frame);
     }

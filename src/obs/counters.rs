@@ -81,6 +81,10 @@ counters! {
     tx_no_frame,
     /// Stateless resets sent.
     tx_resets,
+    /// Not sent: answers to pings, opens and unknown connections beyond what may wait for the link.
+    tx_answers_dropped,
+    /// Dropped: an answer to an open or a query that is not, or no longer, under way.
+    drop_unasked,
 }
 
 #[cfg(test)]

@@ -86,6 +86,11 @@ impl ControlBook {
         std::mem::take(record)
     }
 
+    /// Records that are kept.
+    pub fn in_flight(&self) -> usize {
+        self.records.len() - self.free.len()
+    }
+
     /// Something waits to be sent.
     pub fn any(&self) -> bool {
         self.pending.any() || !self.streams.is_empty()

@@ -12,7 +12,7 @@ use super::stream::Arrival;
 use super::stream::recv::Segment;
 use crate::base::{FrameId, StreamId};
 use crate::wire::item::Items;
-use crate::wire::{Ack, Confirm, Header, Item, StreamHeader};
+use crate::wire::{Ack, Confirm, Header, Item, Ping, StreamHeader};
 
 /// Close codes of the protocol itself; the application's begin at 0x1_0000.
 pub mod code {
@@ -101,8 +101,23 @@ impl Connection {
 
     /// A confirm arrived.
     pub(super) fn on_confirm(&mut self, cx: &mut Cx<'_>, body: &[u8]) {
-        if Confirm::parse(body).is_ok_and(|confirm| confirm.nonce == self.nonce) {
-            self.on_confirmed(cx);
+        match Confirm::parse(body) {
+            Ok(confirm) if confirm.nonce == self.nonce => self.on_confirmed(cx),
+            Ok(_) => cx.counters.drop_unasked += 1,
+            Err(_) => cx.counters.drop_malformed += 1,
+        }
+    }
+
+    /// The echo of a ping arrived.
+    pub(super) fn on_pong(&mut self, cx: &mut Cx<'_>, header: &Header, body: &[u8]) {
+        let Ok(echo) = Ping::parse(body) else {
+            cx.counters.drop_malformed += 1;
+            return;
+        };
+        if self.on_sign(cx, header)
+            && let Some(pinger) = &mut self.pinger
+        {
+            pinger.on_echo(cx.now, echo.id);
         }
     }
 

@@ -23,6 +23,9 @@ pub(super) const OPEN_RETRY_NS: Nanos = 200 * MILLISECOND;
 const OPEN_RETRY_MAX_NS: Nanos = SECOND;
 /// A responder forgets an open that is not confirmed within this: two retries of its initiator.
 pub(super) const HALF_OPEN_NS: Nanos = 3 * SECOND;
+/// Control packets in flight that carry something to be told again if lost. Honest peers acknowledge within a round
+/// trip, in which not one packet per turn of 20 µs is sent, even at 300 ms. Higher: what silence can make us keep.
+const MAX_RECORDS: usize = 1 << 14;
 /// Shortest Ethernet frame without its FCS.
 const MIN_FRAME_LEN: usize = 60;
 /// An ACK item without its words, and the trailer's length: what a segment must leave free to carry an ACK at all.
@@ -121,7 +124,9 @@ impl Connection {
             cx.counters.tx_acks += 1;
             length += Item::Ack(ack).emit(&mut body[length..]).unwrap_or(0);
         }
-        let record = self.put_items(cx, body, &mut length);
+        // A peer that never acknowledges gets no more items than we are ready to remember.
+        let full = self.control.in_flight() >= MAX_RECORDS;
+        let record = if full { Record::default() } else { self.put_items(cx, body, &mut length) };
         if length == 0 {
             return None;
         }

@@ -118,3 +118,49 @@ fn a_tag_that_we_do_not_use_is_not_ours() {
     world.step();
     assert_eq!(world.b.engine.endpoint.counters().drop_not_ours, before + 1);
 }
+
+fn dropped(world: &World) -> u64 {
+    let counters = world.b.engine.endpoint.counters_now().iter();
+    counters.filter(|(name, _)| name.starts_with("drop_")).map(|(_, value)| value).sum()
+}
+
+#[test]
+fn every_packet_that_is_of_no_use_is_counted() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let ([_ours, theirs], _stream, _peer) = world.connect_stream();
+    let kinds = [
+        (PacketType::Cookie, [0, 32]),
+        (PacketType::Accept, [0, 40]),
+        (PacketType::Confirm, [0, 8]),
+        (PacketType::Reset, [0, 1]),
+        (PacketType::Version, [0, 1]),
+        (PacketType::Announce, [0, 12]),
+        (PacketType::Pong, [0, 3]),
+        (PacketType::Ping, [0, 3]),
+        (PacketType::Data, [0, 3]),
+        (PacketType::Open, [0, 3]),
+    ];
+    for (kind, lengths) in kinds {
+        for length in lengths {
+            let before = dropped(&world);
+            let frame = forge(&world, world.a.mac, header(kind, theirs.key, 1 << 40), &vec![1; length]);
+            world.b.engine.link.forged.push_back(frame);
+            world.step();
+            assert_eq!(dropped(&world), before + 1, "{kind:?} of {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn pings_do_not_take_the_pool_of_a_link_that_takes_nothing() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let ([_ours, theirs], _stream, _peer) = world.connect_stream();
+    world.b.engine.link.jammed = true;
+    for number in 100..1000 {
+        let frame = forge(&world, world.a.mac, header(PacketType::Ping, theirs.key, number), &[0; 12]);
+        world.b.engine.link.forged.push_back(frame);
+        world.step();
+    }
+    assert!(world.b.engine.tx.len() <= 4 * BURST);
+    assert!(world.b.engine.endpoint.counters().tx_answers_dropped > 700);
+}

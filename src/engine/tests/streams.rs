@@ -118,3 +118,22 @@ fn ends_of_many_streams_leave_frames_for_the_rest() {
         (left == 0).then_some(())
     });
 }
+
+#[test]
+fn what_nagle_holds_goes_when_it_is_switched_off() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let (_conns, mut stream, mut peer) = world.connect_stream();
+    stream.send.shared.nagle.store(true, Ordering::Release);
+    // Nothing is acknowledged, so the second write waits.
+    world.a.engine.link.trouble.lost = 1000;
+    for text in ["first", "second"] {
+        world.until("written", |_| write(&mut stream.send, &mut text.as_bytes(), &mut false).then_some(()));
+        world.steps(20 * MICROSECOND);
+    }
+    stream.send.shared.nagle.store(false, Ordering::Release);
+    stream.send.notify();
+    world.steps(20 * MICROSECOND);
+    let mut got = Vec::new();
+    read(&mut peer.recv, &mut got);
+    assert_eq!(got, b"firstsecond");
+}

@@ -86,6 +86,8 @@ impl Endpoint {
                 mtu: announce.mtu,
                 foreign_version: None,
             })));
+        } else {
+            self.counters.drop_unasked += 1;
         }
         Verdict::Free
     }

@@ -6,6 +6,8 @@ use crate::wire::open::COOKIE_LEN;
 
 /// Bits of a connection id that name the slot: 4,096 connections per worker.
 const SLOT_BITS: u32 = 12;
+/// Most connections that ids can name.
+pub(super) const SLOTS: usize = 1 << SLOT_BITS;
 /// Bits that name the slot's generation, so that a late packet of a former connection meets nobody.
 const GENERATION_BITS: u32 = 14;
 /// How long a cookie is good: the slowest path's round trip and a retry. Longer lets a recorded open be replayed for

@@ -98,8 +98,9 @@ impl Endpoint {
     /// receive windows. `seed` must be random.
     pub fn new(config: Config, mac: MacAddr, mtu: usize, frames: (usize, usize), seed: [u8; 32]) -> Endpoint {
         let (frames, rx_frames) = frames;
+        let max_connections = config.max_connections.min(identity::SLOTS);
         Endpoint {
-            config,
+            config: Config { max_connections, ..config },
             identity: Identity::new(mac, seed),
             mtu: mtu.min(usize::from(u16::MAX)) as u16,
             frames,
@@ -277,8 +278,15 @@ impl Endpoint {
 
     /// Nagle on or off.
     pub fn set_nagle(&mut self, stream: u32, nagle: bool) {
-        if let Some(stream) = self.streams.get_mut(stream as usize) {
-            stream.send.nagle = nagle;
+        let Some(entry) = self.streams.get_mut(stream as usize) else { return };
+        let was = std::mem::replace(&mut entry.send.nagle, nagle);
+        if was && !nagle && entry.send.queued() > 0 {
+            // What was held may go.
+            let slot = entry.conn;
+            if let Some(conn) = self.conns.get_mut(slot as usize) {
+                conn.sched.add(stream, entry);
+            }
+            self.mark_ready(slot);
         }
     }
 
@@ -334,19 +342,10 @@ impl Endpoint {
 
     fn on_connection_packet(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         let Some(slot) = self.route(now, packet) else { return Verdict::Free };
-        let echo = Ping::parse(packet.body);
         self.with(now, slot, |conn, cx| match packet.header.kind {
             PacketType::Control => conn.on_control(cx, &packet.header, packet.body),
-            PacketType::Pong => {
-                if let (true, Ok(ping)) = (conn.on_sign(cx, &packet.header), echo)
-                    && let Some(pinger) = &mut conn.pinger
-                {
-                    pinger.on_echo(now, ping.id);
-                }
-            }
-            _ => {
-                conn.on_confirm(cx, packet.body);
-            }
+            PacketType::Pong => conn.on_pong(cx, &packet.header, packet.body),
+            _ => conn.on_confirm(cx, packet.body),
         });
         self.mark_ready(slot);
         Verdict::Free

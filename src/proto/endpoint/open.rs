@@ -87,18 +87,21 @@ impl Endpoint {
     }
 
     pub(super) fn on_cookie(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
-        let reply = CookieReply::parse(packet.body).ok();
-        if let Some(reply) = reply
-            && let Some(slot) = self.opening(packet, reply.nonce)
-        {
-            let conn = &mut self.conns[slot as usize];
-            // One round more, and no other: a second cookie for the same open is an answer to an earlier copy of it.
-            if conn.cookie != Some(reply.cookie) {
-                conn.cookie = Some(reply.cookie);
-                conn.open_retry_ns = now;
-            }
-            self.mark_ready(slot);
+        let Ok(reply) = CookieReply::parse(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
+        let Some(slot) = self.opening(packet, reply.nonce) else {
+            self.counters.drop_unasked += 1;
+            return Verdict::Free;
+        };
+        let conn = &mut self.conns[slot as usize];
+        // One round more, and no other: a second cookie for the same open is an answer to an earlier copy of it.
+        if conn.cookie != Some(reply.cookie) {
+            conn.cookie = Some(reply.cookie);
+            conn.open_retry_ns = now;
         }
+        self.mark_ready(slot);
         Verdict::Free
     }
 
@@ -135,9 +138,13 @@ impl Endpoint {
 
     pub(super) fn on_reset(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         let number = packet.header.number;
+        let Ok(reset) = Reset::parse(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
         if let Some(slot) = self.opening(packet, number) {
-            let reason = match Reset::parse(packet.body) {
-                Ok(Reset::Full) => "it has no room for another connection; try again later".into(),
+            let reason = match reset {
+                Reset::Full => "it has no room for another connection; try again later".into(),
                 _ => "nothing there accepts connections; start `farwire recv` or `farwire perf server`".into(),
             };
             self.fail_open(slot, ConnectError::Refused { peer: packet.src, reason });
@@ -154,18 +161,23 @@ impl Endpoint {
                 let why = if both { CloseReason::Finished } else { CloseReason::Reset };
                 self.with(now, slot, |conn, cx| conn.apply(cx, Life::PeerClosed, why));
                 self.mark_ready(slot);
+                return Verdict::Free;
             }
         }
+        self.counters.drop_unasked += 1;
         Verdict::Free
     }
 
     pub(super) fn on_version(&mut self, _now: Nanos, packet: &Packet<'_>) -> Verdict {
-        if let Some(slot) = self.opening(packet, packet.header.number)
-            && let Ok(versions) = parse_version(packet.body)
-            && let Some(&theirs) = versions.iter().max()
-            && !versions.contains(&VERSION)
-        {
-            self.fail_open(slot, ConnectError::Version { peer: packet.src, theirs, ours: VERSION });
+        let Ok(versions) = parse_version(packet.body) else {
+            self.counters.drop_malformed += 1;
+            return Verdict::Free;
+        };
+        match (self.opening(packet, packet.header.number), versions.iter().max()) {
+            (Some(slot), Some(&theirs)) if !versions.contains(&VERSION) => {
+                self.fail_open(slot, ConnectError::Version { peer: packet.src, theirs, ours: VERSION });
+            }
+            _ => self.counters.drop_unasked += 1,
         }
         Verdict::Free
     }
@@ -190,6 +202,8 @@ impl Endpoint {
     pub(super) fn reply(&mut self, reply: Reply) {
         if self.replies.len() < MAX_REPLIES {
             self.replies.push_back(reply);
+        } else {
+            self.counters.tx_answers_dropped += 1;
         }
     }
 
@@ -237,8 +251,10 @@ impl Endpoint {
             if conn.side == Side::Initiator && conn.peer == packet.src && conn.nonce == nonce {
                 conn.confirm_due = conn.state.is_established();
                 self.mark_ready(slot);
+                return;
             }
         }
+        self.counters.drop_unasked += 1;
     }
 
     fn must_ask_cookie(&self) -> bool {
