@@ -23,6 +23,8 @@ struct Sleeper {
     host: Host,
     asleep: bool,
     wake_at: Nanos,
+    /// Its worker gets no core until then.
+    stopped_until: Nanos,
     rang: Arc<Rang>,
     turns: u64,
     idle_turns: u64,
@@ -66,11 +68,20 @@ impl Sleeper {
     fn new(link: MemoryLink, seed: u8, scene: &Scene) -> Sleeper {
         let rang = Arc::new(Rang::default());
         let host = host_with(link, seed, scene.proto.clone(), scene.trouble, rang.clone().into());
-        Sleeper { host, asleep: false, wake_at: 0, rang, turns: 0, idle_turns: 0 }
+        Sleeper { host, asleep: false, wake_at: 0, stopped_until: 0, rang, turns: 0, idle_turns: 0 }
     }
 
     /// A turn, unless it sleeps and nothing wakes it. True if the turn did something.
     fn step(&mut self, now: Nanos) -> bool {
+        if self.stopped_until == NEVER {
+            // The wire to the dead takes what it is given.
+            let (link, mut lost) = (&mut self.host.engine.link, Vec::new());
+            link.rx_burst(&mut lost, BURST);
+            lost.into_iter().for_each(|frame| link.free(frame));
+        }
+        if now < self.stopped_until {
+            return false;
+        }
         self.host.engine.link.now = now;
         let arrives = self.host.engine.link.late.iter().any(|(due, _)| *due <= now);
         if self.asleep {
@@ -130,7 +141,9 @@ impl Storm {
         let rude = self.pairs.iter().filter_map(|pair| pair.plan.rude).map(|(_, at)| self.start + at);
         let next = naps.chain(opens.chain(rude).filter(|&at| at > self.now)).min().unwrap_or(NEVER);
         let late = self.hosts.iter().flat_map(|sleeper| sleeper.host.engine.link.late.iter().map(|(due, _)| *due));
-        let next = self.hosts.iter().map(|sleeper| sleeper.wake_at).chain(late).fold(next, Nanos::min);
+        let wakes = self.hosts.iter().map(|sleeper| sleeper.wake_at.max(sleeper.stopped_until));
+        let stops = self.hosts.iter().map(|sleeper| sleeper.stopped_until).filter(|&at| at > self.now);
+        let next = wakes.chain(stops).chain(late.filter(|&at| at > self.now)).fold(next, Nanos::min);
         if worked {
             self.now += tick_ns;
         } else if next != NEVER {
@@ -261,13 +274,33 @@ impl Storm {
         true
     }
 
+    /// Links that take nothing, workers that get no core, hosts that die.
+    fn strike(&mut self, scene: &Scene) {
+        let since = self.now - self.start;
+        let during = |(from, to): (Nanos, Nanos)| from <= since && since < to;
+        for (host, sleeper) in self.hosts.iter_mut().enumerate() {
+            sleeper.host.engine.link.jammed = during(scene.jams[host]);
+            if during(scene.stops[host]) {
+                sleeper.stopped_until = self.start + scene.stops[host].1;
+            }
+        }
+        if scene.death_ns.is_some_and(|at| at <= since) {
+            self.hosts[1].stopped_until = NEVER;
+            self.writers.retain(|end| end.1 == 0);
+            self.readers.retain(|end| end.1 == 0);
+            self.pairs.iter_mut().for_each(|pair| pair.torn = true);
+        }
+    }
+
     fn is_over(&self) -> bool {
-        let closed = |pair: &Pair| pair.ports.iter().all(|port| port.shared.closed.get().is_some());
+        let living = if self.hosts[1].stopped_until == NEVER { 1 } else { 2 };
+        let closed = |pair: &Pair| pair.ports[..living].iter().all(|port| port.shared.closed.get().is_some());
         self.writers.is_empty() && self.readers.is_empty() && self.pairs.iter().all(closed)
     }
 
     fn connections(&self) -> usize {
-        self.hosts.iter().map(|sleeper| sleeper.host.engine.endpoint.connections()).sum()
+        let living = self.hosts.iter().filter(|sleeper| sleeper.stopped_until != NEVER);
+        living.map(|sleeper| sleeper.host.engine.endpoint.connections()).sum()
     }
 
     /// What is still there, for the message of a standstill.
@@ -315,6 +348,7 @@ fn run(seed: u64) {
     storm.start = storm.now;
     let mut calm = false;
     while !storm.is_over() {
+        storm.strike(&scene);
         let busy = storm.act();
         storm.pass(busy, scene.tick_ns);
         if !calm && storm.now - storm.start >= scene.trouble_ns {
@@ -324,6 +358,9 @@ fn run(seed: u64) {
         assert!(storm.now - storm.start < scene.trouble_ns + PATIENCE_NS, "takes too long: {}", storm.picture());
     }
     check_reasons(&storm);
+    // Streams that nobody has accepted go with their connections.
+    storm.pairs.clear();
+    storm.hosts.iter_mut().for_each(|sleeper| sleeper.host.engine.link.jammed = false);
     let end = storm.now;
     while storm.connections() > 0 {
         storm.pass(false, scene.tick_ns);
@@ -332,9 +369,15 @@ fn run(seed: u64) {
     // Frames that were with the link come back with its next kicks.
     for _ in 0..200 {
         storm.now += MILLISECOND;
-        storm.hosts.iter_mut().for_each(|sleeper| _ = sleeper.host.engine.turn(storm.now));
+        storm.hosts.iter_mut().for_each(|sleeper| {
+            sleeper.asleep = false;
+            sleeper.step(storm.now);
+        });
     }
     for (sleeper, before) in storm.hosts.iter().zip(before) {
+        if sleeper.stopped_until == NEVER {
+            continue;
+        }
         assert_eq!(inventory(&sleeper.host), before, "leaked; {}", storm.picture());
         check_home(sleeper, &scene);
     }
@@ -388,4 +431,22 @@ fn a_storm_leaves_every_byte_in_its_place_and_every_frame_at_home() {
         Some(seed) => run_loudly(seed),
         None => (0..number("STORM_SEEDS").unwrap_or(20)).for_each(run_loudly),
     }
+}
+
+/// A connection on which nobody says anything lives on, and costs next to nothing.
+#[test]
+fn silence_between_the_living_is_bridged() {
+    let mut scene = Scene::draw(0);
+    scene.trouble = Trouble { lost: 200, ..Default::default() };
+    let plan = ConnPlan { from: 0, opens: [vec![], vec![]], rude: None, early: [false; 2] };
+    let mut storm = Storm::new(0, &scene);
+    storm.connect(&plan, MICROSECOND);
+    let turns = |storm: &Storm| storm.hosts[0].turns + storm.hosts[1].turns;
+    let before = turns(&storm);
+    while storm.now < 600 * SECOND {
+        storm.pass(false, MICROSECOND);
+        let reason = storm.pairs[0].ports.iter().find_map(|port| port.shared.closed.get());
+        assert!(reason.is_none(), "{reason:?}");
+    }
+    assert!(turns(&storm) - before < 10_000, "{} turns", turns(&storm) - before);
 }

@@ -1,7 +1,7 @@
 //! What the storm's programs mean to do, drawn from the seed alone, so that both ends know it.
 
 use super::super::rough::{Dice, Trouble};
-use crate::base::time::{MICROSECOND, MILLISECOND};
+use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use crate::base::{Nanos, Rate};
 use crate::link::memory::MemoryConfig;
 use crate::proto::config::Config;
@@ -17,6 +17,11 @@ pub struct Scene {
     pub conns: Vec<ConnPlan>,
     /// Virtual time from one look to the next while anything happens.
     pub tick_ns: Nanos,
+    /// By host: when its link takes nothing, and when its worker gets no core, each from and to.
+    pub jams: [(Nanos, Nanos); 2],
+    pub stops: [(Nanos, Nanos); 2],
+    /// When host 1 falls silent for ever.
+    pub death_ns: Option<Nanos>,
 }
 
 /// One connection: host 0 or 1 opens it; each opens streams at these times; perhaps one closes it midway.
@@ -68,15 +73,31 @@ impl Scene {
         let trouble = Trouble { lost, late, twice, bent, delay_ns };
         let streams = dice.pick(&[1, 3, 8, 20]);
         let count = dice.pick(&[1, 1, 2, 3]);
-        Scene {
+        let mut scene = Scene {
             memory: memory(&mut dice),
             proto: proto(&mut dice),
             trouble,
             trouble_ns: dice.pick(&[1, 20, 100, 300]) * MILLISECOND,
             conns: (0..count).map(|_| ConnPlan::draw(&mut dice, streams)).collect(),
             tick_ns: dice.pick(&[1, 5, 20]) * MICROSECOND,
+            jams: [span(&mut dice), span(&mut dice)],
+            stops: [span(&mut dice), span(&mut dice)],
+            death_ns: dice.hits(50).then(|| dice.below(20 * MILLISECOND)),
+        };
+        if scene.death_ns.is_some() {
+            scene.proto.idle_timeout_ns = 2 * SECOND;
         }
+        scene
     }
+}
+
+/// Mostly never, else up to 50 ms somewhere in the first 20.
+fn span(dice: &mut Dice) -> (Nanos, Nanos) {
+    if dice.hits(800) {
+        return (0, 0);
+    }
+    let from = dice.below(20 * MILLISECOND);
+    (from, from + dice.below(50 * MILLISECOND))
 }
 
 fn memory(dice: &mut Dice) -> MemoryConfig {
