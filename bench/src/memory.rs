@@ -12,7 +12,7 @@ use farwire::base::size;
 use serde::Serialize;
 
 use crate::lab::Lab;
-use crate::program::{Program, farwire, has_xdp};
+use crate::program::{Program, RECEIVING, farwire};
 
 /// The address of host b.
 const B_MAC: &str = "02:00:0a:4d:00:02";
@@ -100,7 +100,7 @@ fn transfer_in(lab: &Lab, farwire: &str, scratch: &Path, file: bool, bytes: u64)
     let to = if file { &target } else { "-" };
     let receive = [farwire, "recv", "-i", "eth1", "--insecure", "--once", to];
     let mut receiver = Program::start_with(lab, "b", &receive, Stdio::null(), Stdio::null())?;
-    receiver.await_ready(|| has_xdp(lab, "b"))?;
+    receiver.await_words(RECEIVING)?;
     let start = Instant::now();
     let named = source.display().to_string();
     let from = if file { &named } else { "-" };

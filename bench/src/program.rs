@@ -1,8 +1,9 @@
 //! Programs inside the hosts of a lab: started, stopped, their CPU time and what they said.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Program {
     child: Child,
     what: String,
+    /// What it has written to standard error so far.
+    said: Arc<Mutex<String>>,
 }
 
 /// A program that has ended.
@@ -41,7 +44,7 @@ impl Program {
     pub fn start_with(lab: &Lab, host: &str, command: &[&str], stdin: Stdio, stdout: Stdio) -> anyhow::Result<Program> {
         let what = command.join(" ");
         // `ip netns exec` becomes the program: same process.
-        let child = Command::new("ip")
+        let mut child = Command::new("ip")
             .args(["netns", "exec", &lab.namespace_name(host)])
             .args(command)
             .stdin(stdin)
@@ -49,7 +52,12 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| what.clone())?;
-        Ok(Program { child, what })
+        let said = Arc::default();
+        if let Some(stderr) = child.stderr.take() {
+            let said = Arc::clone(&said);
+            std::thread::spawn(move || listen(stderr, &said));
+        }
+        Ok(Program { child, what, said })
     }
 
     pub fn id(&self) -> u32 {
@@ -61,13 +69,19 @@ impl Program {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// Waits until it has said `words` on standard error.
+    pub fn await_words(&mut self, words: &str) -> anyhow::Result<()> {
+        let said = Arc::clone(&self.said);
+        self.await_ready(|| said.lock().is_ok_and(|said| said.contains(words)))
+    }
+
     /// Waits until `ready` says so.
     pub fn await_ready(&mut self, ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let start = Instant::now();
         while !ready() {
             ensure!(start.elapsed() < PATIENCE, "{}: not ready after {PATIENCE:?}", self.what);
             if let Some(status) = self.child.try_wait()? {
-                bail!("{}: ended at once, {status}: {}", self.what, read(self.child.stderr.take()));
+                bail!("{}: ended at once, {status}: {}", self.what, self.said());
             }
             sleep(LOOK);
         }
@@ -80,11 +94,15 @@ impl Program {
         let before = children_cpu_seconds();
         let status = self.child.wait()?;
         let cpu_seconds = children_cpu_seconds() - before;
-        ensure!(status.success(), "{}: {status}: {}", self.what, read(self.child.stderr.take()));
+        ensure!(status.success(), "{}: {status}: {}", self.what, self.said());
         Ok(Ended { stdout, cpu_seconds })
     }
 
-    /// Ends it, by force if it does not want to.
+    fn said(&self) -> String {
+        self.said.lock().map(|said| said.trim().to_owned()).unwrap_or_default()
+    }
+
+    /// Ends it; an error if it does not want to.
     pub fn stop(mut self) -> anyhow::Result<Ended> {
         let pid = Pid::from_raw(self.child.id() as i32);
         let _ = kill(pid, Signal::SIGTERM);
@@ -107,6 +125,16 @@ impl Drop for Program {
     }
 }
 
+/// Keeps what a program says, until it ends.
+fn listen(from: impl Read, said: &Mutex<String>) {
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        if let Ok(mut said) = said.lock() {
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+}
+
 fn read(from: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut from) = from {
@@ -123,10 +151,9 @@ pub fn farwire(told: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether an XDP program sits on a host's interface: then a `farwire` there is ready.
-pub fn has_xdp(lab: &Lab, host: &str) -> bool {
-    lab.run(host, &["ip", "link", "show", "eth1"]).contains("xdp")
-}
+/// What a `farwire perf server` says once it can be connected to, and a `farwire recv`.
+pub const SERVING: &str = "serving as";
+pub const RECEIVING: &str = "receiving";
 
 /// Segmentation offloads of both ends: off makes frames really MTU sized. GRO is off on a veth unless asked for.
 pub fn set_offloads(lab: &Lab, on: bool) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Moved, Options};
 use crate::lab::Lab;
-use crate::program::{Ended, Program, has_xdp};
+use crate::program::{Ended, Program, SERVING};
 use crate::pump;
 
 /// The address of host b as farwire and the kernel know it.
@@ -73,7 +73,7 @@ fn perf(lab: &Lab, options: &Options, farwire: &str, idle: &str) -> anyhow::Resu
     let common = [&["-i", "eth1", "--insecure", "--idle", idle][..], &flags].concat();
     let at = |core: &'static str| if options.unpinned { vec![] } else { vec!["--cpu", core] };
     let mut server = Program::start(lab, "b", &[&[farwire, "perf"][..], &common, &at("1"), &["server"]].concat())?;
-    server.await_ready(|| has_xdp(lab, "b"))?;
+    server.await_words(SERVING)?;
     let seconds = options.seconds.to_string();
     let own = [B_MAC, "-t", &seconds, "--json"];
     let client = Program::start(lab, "a", &[&[farwire, "perf"][..], &common, &at("0"), &own].concat())?.finish()?;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::machine::{Clock, Disturbance, FOREIGN_MOST, await_quiet};
 use crate::pingpong;
-use crate::program::{Program, farwire, has_xdp};
+use crate::program::{Program, SERVING, farwire};
 
 /// The address of host b.
 const B_MAC: &str = "02:00:0a:4d:00:02";
@@ -147,7 +147,7 @@ fn ping(lab: &Lab, options: &Options, farwire: &str, idle: &str, count: u64) -> 
     let common = ["-i", "eth1", "--insecure", "--idle", idle];
     let server = [&[farwire, "perf"][..], &common, &["--cpu", "1", "server"]].concat();
     let mut server = Program::start(lab, "b", &server)?;
-    server.await_ready(|| has_xdp(lab, "b"))?;
+    server.await_words(SERVING)?;
     let (count, bytes) = (count.to_string(), options.bytes.to_string());
     let own = ["--cpu", "0", B_MAC, "-c", &count, "-s", &bytes, "--interval", "0", "--json"];
     let client = Program::start(lab, "a", &[&[farwire, "ping"][..], &common, &own].concat())?.finish()?;
