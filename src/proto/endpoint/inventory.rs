@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Endpoint;
+use crate::base::ConnId;
 use crate::obs::Counters;
 
 impl Endpoint {
@@ -14,6 +15,12 @@ impl Endpoint {
             "{conns} connections of {peers} peers, {half_open} half open, {streams} streams, {segments} segments, \
              {budget} frames to lend"
         )
+    }
+
+    /// Segments that a connection has sent for the first time, and that it has received.
+    pub fn segments_of(&self, conn: ConnId) -> Option<(u64, u64)> {
+        let conn = &self.conns[self.find(conn)? as usize];
+        Some((conn.credit_used, conn.rx_credit.used()))
     }
 
     /// The counters, to be read only.

@@ -388,6 +388,11 @@ fn check_reasons(storm: &Storm) {
         for port in &pair.ports {
             assert_eq!(port.shared.closed.get(), Some(&CloseReason::Finished));
         }
+        // What one side has spent of its credit is what the other has counted, whatever was reset, stopped or lost.
+        let segments = |host: usize| storm.hosts[host].host.engine.endpoint.segments_of(pair.ports[host].key);
+        if let (Some(ours), Some(theirs)) = (segments(0), segments(1)) {
+            assert_eq!(ours, (theirs.1, theirs.0), "credit leaked");
+        }
     }
     for pair in &storm.pairs {
         for reason in pair.ports.iter().filter_map(|port| port.shared.closed.get()) {
