@@ -106,6 +106,7 @@ fn link_flags_are_checked() {
     ping(&["--ethertype", "beef?"], &["beef?", "0x88b5"]);
     ping(&["--vlan", "4095"], &["4095", "4094"]);
     ping(&["--vlan", "5:9"], &["5:9"]);
+    ping(&["--vlan", "5", "--link", "packet"], &["VLAN 5", "ip link add"]);
     ping(&["--idle", "doze"], &["doze", "adaptive"]);
     ping(&["--mode", "native"], &["native", "zerocopy"]);
     ping(&["--umem", "much"], &["much", "64MiB"]);

@@ -72,6 +72,12 @@ pub fn config(common: &Common) -> Result<EndpointConfig, Failure> {
     if common.link == LinkKind::Packet && (common.mode.is_some() || common.queue.is_some()) {
         return Err(Failure::usage("--mode and --queue are for --link xdp; leave them out, or --link packet"));
     }
+    if let (LinkKind::Packet, Some((id, _))) = (common.link, common.vlan) {
+        return Err(Failure::usage(format!(
+            "--link packet can't see VLAN tags, since the kernel takes them off; make an interface for VLAN {id} \
+             (`ip link add link IFACE name IFACE.{id} type vlan id {id}`) and use it with -i, without --vlan"
+        )));
+    }
     let mut config = EndpointConfig::new().idle(common.idle).algorithm(algorithm).ethertype(common.ethertype);
     if let Some(cpu) = common.cpu {
         config = config.cpu(cpu);
