@@ -75,6 +75,11 @@ pub struct Moved {
 }
 
 impl Run {
+    /// Nobody disturbed it.
+    pub fn is_fair(&self) -> bool {
+        self.disturbance.foreign_cores < FOREIGN_MOST && self.moved.goodput_bps > 0.0
+    }
+
     /// Both processes, and the kernel's threads that worked for them.
     pub fn cpu_seconds_per_gb(&self) -> f64 {
         let Moved { sender_cpu_seconds_per_gb: sender, receiver_cpu_seconds_per_gb: receiver, gigabytes, .. } =
@@ -119,10 +124,10 @@ fn measure(lab: &Lab, options: &Options, farwire: &str, contender: Contender, ro
         let clock = Clock::now()?;
         let moved = contender.run(lab, options, farwire)?;
         let disturbance = clock.since()?;
-        let fair = disturbance.foreign_cores < FOREIGN_MOST && moved.goodput_bps > 0.0;
-        if fair || tries == TRIES {
-            let (name, mtu) = (contender.name(), options.mtu);
-            return Ok(Run { benchmark: "compare", contender: name, round, mtu, moved, disturbance });
+        let (name, mtu) = (contender.name(), options.mtu);
+        let run = Run { benchmark: "compare", contender: name, round, mtu, moved, disturbance };
+        if run.is_fair() || tries == TRIES {
+            return Ok(run);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::machine::{FOREIGN_MOST, median};
 
 pub fn line(run: &Run) -> String {
     let Run { contender, round, moved, disturbance, .. } = run;
-    let mark = if disturbance.foreign_cores < FOREIGN_MOST { "" } else { "  DISTURBED" };
+    let mark = if run.is_fair() { "" } else { "  DISTURBED" };
     format!(
         "round {round}  {contender:24} {:6.2} Gbit/s  {:.2} CPU s/GB ({:.2} + {:.2})  \
          others {:.2} cores, load {:.1}{mark}",
@@ -19,12 +19,13 @@ pub fn line(run: &Run) -> String {
     )
 }
 
+/// Medians of the undisturbed runs; of all runs for a contender that has no other.
 pub fn table(contenders: &[Contender], runs: &[Run]) {
     println!("CPU seconds per GB: both processes and ksoftirqd; of them the sender's and the receiver's process.\n");
     println!("| contender | Gbit/s (min–max) | CPU s/GB | sender | receiver | of raw pump | of tcp bbr, MTU frames |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     for contender in contenders {
-        let own: Vec<&Run> = runs.iter().filter(|run| run.contender == contender.name()).collect();
+        let own = fair(runs.iter().filter(|run| run.contender == contender.name()).collect());
         let goodput = |run: &&Run| run.moved.goodput_bps / 1e9;
         let (low, high) = own.iter().map(goodput).fold((f64::MAX, 0.0f64), |(low, high), x| (low.min(x), high.max(x)));
         let sender = |run: &&Run| run.moved.sender_cpu_seconds_per_gb;
@@ -40,14 +41,20 @@ pub fn table(contenders: &[Contender], runs: &[Run]) {
             ratio(&own, runs, "tcp bbr, MTU frames"),
         );
     }
-    let disturbed = runs.iter().filter(|run| run.disturbance.foreign_cores >= FOREIGN_MOST).count();
+    let disturbed = runs.iter().filter(|run| !run.is_fair()).count();
     println!("\n{disturbed} of {} runs were disturbed (others used {FOREIGN_MOST} cores or more)", runs.len());
+}
+
+fn fair(runs: Vec<&Run>) -> Vec<&Run> {
+    let fair: Vec<&Run> = runs.iter().copied().filter(|run| run.is_fair()).collect();
+    if fair.is_empty() { runs } else { fair }
 }
 
 /// The median of the rounds' ratios to another contender.
 fn ratio(own: &[&Run], runs: &[Run], to: &str) -> String {
     let pairs = own.iter().filter_map(|run| {
-        let other = runs.iter().find(|other| other.contender == to && other.round == run.round)?;
+        let same_round = |other: &&Run| other.contender == to && other.round == run.round;
+        let other = runs.iter().find(|other| same_round(other) && other.is_fair())?;
         Some(run.moved.goodput_bps / other.moved.goodput_bps)
     });
     let ratio = median(pairs);
