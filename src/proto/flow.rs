@@ -90,6 +90,11 @@ impl Granted {
         true
     }
 
+    /// The peer used one more than it had; it is counted all the same, as it is held until the connection is gone.
+    pub fn overdraw(&mut self) {
+        self.used += 1;
+    }
+
     /// Cumulative use so far.
     pub fn used(&self) -> u64 {
         self.used

@@ -164,3 +164,34 @@ fn pings_do_not_take_the_pool_of_a_link_that_takes_nothing() {
     assert!(world.b.engine.tx.len() <= 4 * BURST);
     assert!(world.b.engine.endpoint.counters().tx_answers_dropped > 700);
 }
+
+/// Whoever exceeds the connection's credit, with segments in order or early, costs neither a frame nor the budget.
+#[test]
+fn segments_beyond_the_credit_are_a_violation_and_leave_nothing_behind() {
+    let config = MemoryConfig { frames: 256, rx_reserve: 64, ..MemoryConfig::default() };
+    for (early, reset) in [(false, false), (true, false), (true, true)] {
+        let mut world = World::new(config.clone(), Config::default());
+        let before = (all_frames(&world.b), world.b.engine.endpoint.inventory());
+        let ([ours, theirs], stream, peer) = world.connect_stream();
+        // In one burst: at an ACK of what it never sent, the honest peer would end the connection first.
+        for at in 0..60 {
+            if reset && at == 30 {
+                let mut body = [0; 64];
+                let len = Item::StreamReset { stream: StreamId(2), code: 1, segments: 1000 }.emit(&mut body).unwrap();
+                let frame = forge(&world, world.a.mac, header(PacketType::Control, theirs.key, 99), &body[..len]);
+                world.b.engine.link.forged.push_back(frame);
+            }
+            let offset = if early { 1 + 2 * at } else { at };
+            let stream = StreamHeader { stream: StreamId(2), lowest_distance: 0, offset };
+            let body = [&stream.to_bytes()[..], b"x"].concat();
+            let frame = forge(&world, world.a.mac, header(PacketType::Data, theirs.key, 100 + at), &body);
+            world.b.engine.link.forged.push_back(frame);
+        }
+        world.step();
+        assert!(violation(&theirs), "early {early}, reset {reset}: {:?}", world.b.engine.endpoint);
+        drop((ours, theirs, stream, peer));
+        world.steps(5 * SECOND);
+        let after = (all_frames(&world.b), world.b.engine.endpoint.inventory());
+        assert_eq!(after, before, "early {early}, reset {reset}");
+    }
+}
