@@ -101,7 +101,8 @@ fn perf_measures_each_way_and_says_so_in_json() {
     for (flags, direction, up, down) in
         [(&["-P", "3"][..], "up", true, false), (&["-R"], "down", false, true), (&["--bidir"], "both", true, true)]
     {
-        let arguments = [&["perf", "-i", "eth1", "-t", "1", "--interval", "0.25", "--verify", "--json"], flags, &["b"]];
+        let common = ["perf", "-i", "eth1", "-t", "1", "--interval", "0.25", "--bins", "0.1", "--verify", "--json"];
+        let arguments = [&common, flags, &["b"]];
         let told = scene.farwire("a", &arguments.concat());
         told.succeeds();
         let report = told.json();
@@ -117,7 +118,19 @@ fn perf_measures_each_way_and_says_so_in_json() {
         let total: u64 = intervals.iter().map(|interval| interval["bytes"].as_u64().unwrap()).sum();
         let bytes = report["bytes"].as_u64().unwrap();
         assert!(total <= bytes && total > bytes / 2, "{total} bytes in intervals, {bytes} in all");
+        for (way, measured) in [("up", up), ("down", down)] {
+            let bins = &report["bins"][way];
+            assert_eq!(bins.is_object(), measured, "{bins}");
+            if measured {
+                let counted: Vec<u64> = serde_json::from_value(bins["bytes"].clone()).unwrap();
+                assert!(counted.len() == 10 && counted[0] > 0, "{way}: {counted:?}");
+                // What was on its way when the sender ended may be in none.
+                let (counted, bytes) = (counted.iter().sum::<u64>(), report[way]["bytes"].as_u64().unwrap());
+                assert!(counted <= bytes && counted > bytes / 2, "{way}: {counted} of {bytes} bytes in bins");
+            }
+        }
         assert!(report["cpu_seconds"]["local"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["connect_ms"].as_f64().unwrap() > 0.0 && report["notices"].is_array(), "{report}");
     }
     server.interrupt().fails_with(0);
 }

@@ -99,6 +99,9 @@ pub struct Perf {
     /// Seconds from one interval line to the next
     #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
     pub interval: Duration,
+    /// With --json: also what arrived in bins of this width, from the receiver's first byte on
+    #[arg(long, value_name = "SECS", value_parser = seconds, requires = "json")]
+    pub bins: Option<Duration>,
     /// Fill every byte with a pattern and check every byte that arrives (costs CPU on both sides)
     #[arg(long)]
     pub verify: bool,

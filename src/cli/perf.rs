@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,9 @@ pub fn run(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
 fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     let plan = plan(flags)?;
     let endpoint = super::open::endpoint(&flags.common)?;
+    let asked = Instant::now();
     let connection = super::connect(&endpoint, &flags.peer)?;
+    let connect = asked.elapsed();
     let _told = stop.tell(&connection);
     let notices = Notices::of(&connection);
     let json = flags.common.json;
@@ -40,15 +42,16 @@ fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
             show::out(interval_line(interval));
         }
     });
-    drop(notices);
     let report = result?;
+    let notices = notices.all(report.snapshot.as_ref().map_or(&[], |now| &now.notices));
     if let Some(path) = &flags.hgrm {
         let snapshot = report.snapshot.as_ref().ok_or_else(|| Failure::failed("no histogram: the endpoint ended"))?;
         write_hgrm(path, &snapshot.latencies.rtt)?;
     }
     let link = super::open::status(&endpoint, &flags.common);
     if json {
-        show::json(&report_json(&report, &connection.peer().to_string(), &link));
+        let about = About { peer: connection.peer().to_string(), link, connect, notices };
+        show::json(&report_json(&report, &about));
     } else {
         tell(&report);
     }
@@ -70,6 +73,7 @@ fn plan(flags: &flags::Perf) -> Result<Plan, Failure> {
         duration_ms: flags.time.as_millis() as u64,
         interval_ms: flags.interval.as_millis() as u64,
         verify: flags.verify,
+        bin_ms: flags.bins.map_or(0, |width| width.as_millis() as u64),
     };
     plan.check().map_err(Failure::usage)?;
     Ok(plan)
@@ -133,7 +137,17 @@ fn tell(report: &PerfReport) {
     }
 }
 
-fn report_json(report: &PerfReport, peer: &str, link: &str) -> Value {
+/// What is known about a measurement beside its report.
+struct About {
+    peer: String,
+    link: String,
+    /// From the question who the peer is to the connection.
+    connect: Duration,
+    /// What the congestion controller had to say.
+    notices: Vec<String>,
+}
+
+fn report_json(report: &PerfReport, about: &About) -> Value {
     let (local, remote) = (&report.local, &report.remote);
     // Round trips are seen by whoever sends.
     let rtt_us = match (&report.snapshot, report.plan.direction) {
@@ -142,10 +156,12 @@ fn report_json(report: &PerfReport, peer: &str, link: &str) -> Value {
         (None, _) => Value::Null,
     };
     let engine = report.snapshot.as_ref().map(show::engine_json);
+    let [up, down] = report.bins();
     json!({
         "command": "perf",
-        "peer": peer,
-        "link": link,
+        "peer": about.peer,
+        "link": about.link,
+        "connect_ms": about.connect.as_secs_f64() * 1000.0,
         "direction": report.plan.direction,
         "streams": report.plan.streams,
         "verified": report.plan.verify,
@@ -156,6 +172,8 @@ fn report_json(report: &PerfReport, peer: &str, link: &str) -> Value {
         "retransmitted_packets": local.retransmitted_packets + remote.retransmitted_packets,
         "rtt_us": rtt_us,
         "intervals": report.intervals,
+        "bins": { "up": up, "down": down },
+        "notices": about.notices,
         "cpu_seconds": { "local": local.cpu_seconds, "remote": remote.cpu_seconds },
         "controller": { "local": local.controller, "remote": remote.controller },
         "engine": engine,

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use super::meter::{Intervals, Meter};
 use super::server::{Before, LOOK_EVERY, Pump, join, spawn};
 use super::talk::{Word, hear, say};
-use super::{Direction, Flow, Interval, PerfError, Plan, Side, pump};
+use super::{Bins, Direction, Flow, Interval, PerfError, Plan, Side, pump};
 use crate::api::{Connection, RecvStream, Snapshot};
 use crate::apps::service::Service;
 
@@ -42,6 +42,12 @@ impl PerfReport {
         self.up.iter().chain(&self.down).map(|flow| flow.goodput_bps).sum()
     }
 
+    /// What arrived over time, up and down, as far as it was measured and asked for.
+    pub fn bins(&self) -> [Option<&Bins>; 2] {
+        let received = [(&self.up, &self.remote), (&self.down, &self.local)];
+        received.map(|(flow, side)| flow.and(side.bins.as_ref()))
+    }
+
     /// Bytes that were not what had been sent.
     pub fn corrupt_bytes(&self) -> u64 {
         self.up.iter().chain(&self.down).map(|flow| flow.corrupt_bytes).sum()
@@ -65,7 +71,7 @@ pub fn run(
     control.finish()?;
     let words = listen(answers)?;
     let before = Before::now(connection);
-    let meter = Arc::new(Meter::new());
+    let meter = Arc::new(Meter::new(plan));
     let pumps = start(connection, plan, &meter)?;
     let mut intervals = Vec::new();
     let remote = watch(plan, &meter, &words, |interval| {

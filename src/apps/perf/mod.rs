@@ -20,6 +20,8 @@ use crate::obs::hist::{Histogram, Percentiles};
 
 /// Most streams each way. More measure the scheduler of threads, not the link.
 pub const MAX_STREAMS: u16 = 128;
+/// Most bins of one flow: their list must fit a message between the two sides.
+pub const MAX_BINS: u64 = 4096;
 /// Longest measurement.
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
@@ -58,6 +60,9 @@ pub struct Plan {
     pub interval_ms: u64,
     /// Fill every byte with a pattern and check every byte that arrives.
     pub verify: bool,
+    /// Width of the bins in which the receiver counts from its first byte on, in milliseconds; 0 for no bins.
+    #[serde(default)]
+    pub bin_ms: u64,
 }
 
 impl Plan {
@@ -75,6 +80,10 @@ impl Plan {
         if self.interval_ms < 10 {
             return Err(format!("intervals of {} ms: 10 ms is the least", self.interval_ms));
         }
+        if self.bins() > MAX_BINS {
+            let (bins, width) = (self.bins(), self.bin_ms);
+            return Err(format!("{bins} bins of {width} ms: {MAX_BINS} is the most; take wider ones"));
+        }
         Ok(())
     }
 
@@ -84,6 +93,11 @@ impl Plan {
 
     fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
+    }
+
+    /// How many bins cover the time for which each sender sends.
+    fn bins(&self) -> u64 {
+        if self.bin_ms == 0 { 0 } else { self.duration_ms.div_ceil(self.bin_ms) }
     }
 }
 
@@ -115,11 +129,23 @@ pub struct Flow {
     pub corrupt_bytes: u64,
 }
 
+/// Bytes that the receiving application got, over time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bins {
+    /// Width of each, in milliseconds. The first begins with the first byte.
+    pub bin_ms: u64,
+    /// Bytes in each, for as long as the sender was to send; what came later is in none.
+    pub bytes: Vec<u64>,
+}
+
 /// What one side has to tell about itself.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Side {
     /// What it received.
     pub received: Flow,
+    /// The same over time, if the plan asks for it.
+    #[serde(default)]
+    pub bins: Option<Bins>,
     /// Packets that it sent again.
     pub retransmitted_packets: u64,
     /// CPU seconds of its whole process, user and system, while it lasted.

@@ -38,7 +38,7 @@ pub fn serve(connection: &Connection, control: (SendStream, RecvStream)) -> Resu
         return Err(PerfError::Plan(reason));
     }
     let before = Before::now(connection);
-    let meter = Arc::new(Meter::new());
+    let meter = Arc::new(Meter::new(plan));
     let pumps = start(connection, plan, &meter)?;
     let mut intervals = Intervals::new(&meter, Direction::Up, plan.interval());
     while pumps.iter().any(|pump| !pump.is_finished()) {
@@ -111,6 +111,7 @@ impl Before {
         let counted = now.as_ref().map_or(0, |now| now.counters.retransmitted_packets);
         Side {
             received: meter.flow(),
+            bins: meter.bins(),
             retransmitted_packets: counted.saturating_sub(self.retransmitted),
             cpu_seconds: cpu_seconds() - self.cpu_seconds,
             rtt_ns: now.as_ref().and_then(|now| RoundTrips::of(&now.latencies.rtt)),

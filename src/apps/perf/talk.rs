@@ -58,13 +58,19 @@ fn broken(error: std::io::Error) -> PerfError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Direction, Plan};
+    use super::super::{Bins, Direction, MAX_BINS, Plan};
     use super::*;
 
     #[test]
     fn what_is_said_is_heard() {
-        let plan =
-            Plan { direction: Direction::Both, streams: 4, duration_ms: 10_000, interval_ms: 1000, verify: true };
+        let plan = Plan {
+            direction: Direction::Both,
+            streams: 4,
+            duration_ms: 10_000,
+            interval_ms: 1000,
+            verify: true,
+            bin_ms: 100,
+        };
         let word = Word::Final(Side { cpu_seconds: 1.5, ..Side::default() });
         let mut bytes = Vec::new();
         say(&mut bytes, &plan).unwrap();
@@ -73,6 +79,16 @@ mod tests {
         assert_eq!(hear::<Plan>(&mut read).unwrap(), plan);
         assert_eq!(hear::<Word>(&mut read).unwrap(), word);
         assert!(hear::<Word>(&mut read).is_err());
+    }
+
+    #[test]
+    fn a_plan_without_bins_is_an_older_client_s_and_the_most_bins_fit_a_message() {
+        let text = r#"{"direction":"up","streams":1,"duration_ms":10,"interval_ms":10,"verify":false}"#;
+        assert_eq!(serde_json::from_str::<Plan>(text).unwrap().bin_ms, 0);
+        let bins = Bins { bin_ms: 100, bytes: vec![1_250_000_000; MAX_BINS as usize] };
+        let mut bytes = Vec::new();
+        say(&mut bytes, &Word::Final(Side { bins: Some(bins), ..Side::default() })).unwrap();
+        assert!(hear::<Word>(&mut &bytes[..]).is_ok(), "{} bytes", bytes.len());
     }
 
     #[test]
