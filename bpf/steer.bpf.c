@@ -4,6 +4,8 @@
  *
  * A frame of ours that can't be one of ours (runt, wrong version, a length beyond its end) passes as well: no protocol
  * handler claims the EtherType, so the kernel drops it, and it has cost user space nothing.
+ *
+ * For a program that stands in for the cable itself (tools/linkem), everything goes to the socket.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -17,6 +19,8 @@
 
 /* Set by user space before the program is loaded. */
 const volatile __u16 ethertype = 0x88B5;
+/* Nonzero: every frame of up to this many bytes goes to the socket, whatever its EtherType. */
+const volatile __u32 everything_up_to = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -48,6 +52,14 @@ static __always_inline int understood_in_every_version(__u8 type)
 	return type == FARWIRE_TYPE_OPEN || type == FARWIRE_TYPE_VERSION;
 }
 
+/* The lower bits of the flags are what is returned when the queue has no socket. */
+static __always_inline int to_socket(struct xdp_md *ctx)
+{
+	int action = bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
+
+	return verdict(action == XDP_REDIRECT ? STEERED : NO_SOCKET, action);
+}
+
 SEC("xdp.frags")
 int steer(struct xdp_md *ctx)
 {
@@ -60,7 +72,12 @@ int steer(struct xdp_md *ctx)
 	__u8 *packet = data + ETH_HLEN;
 	__u16 type;
 	__u32 need;
-	int action;
+
+	if (everything_up_to) {
+		if (bpf_xdp_get_buff_len(ctx) > everything_up_to)
+			return verdict(TOO_LONG, XDP_PASS);
+		return to_socket(ctx);
+	}
 
 	barrier_var(packet);
 	if (packet > end)
@@ -88,9 +105,7 @@ int steer(struct xdp_md *ctx)
 		return verdict(WRONG_VERSION, XDP_PASS);
 	}
 
-	/* The lower bits of the flags are what is returned when the queue has no socket. */
-	action = bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
-	return verdict(action == XDP_REDIRECT ? STEERED : NO_SOCKET, action);
+	return to_socket(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

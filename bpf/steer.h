@@ -17,13 +17,14 @@
 
 /* Why a frame went where it went: index into `counters`, one entry per CPU. */
 enum steer_reason {
-	STEERED = 0,       /* ours: to the socket of its queue */
+	STEERED = 0,       /* ours, or everything is: to the socket of its queue */
 	NOT_OURS = 1,      /* another EtherType: to the kernel */
 	RUNT = 2,          /* ours, but its header is not complete: to the kernel, which drops it */
 	WRONG_VERSION = 3, /* ours, of a version that we do not speak, and not a packet that says so */
 	BAD_LENGTH = 4,    /* ours, but claims more bytes than the frame has */
 	NO_SOCKET = 5,     /* ours, but nobody listens on its queue */
-	STEER_REASONS = 6,
+	TOO_LONG = 6,      /* everything is ours, but this does not fit one chunk of the socket's memory */
+	STEER_REASONS = 7,
 };
 
 #endif

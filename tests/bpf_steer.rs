@@ -2,8 +2,9 @@
 
 mod lab;
 
-use farwire::xdp::program::{Program, REASONS, Verdict};
-use farwire::xdp::{XdpConfig, XdpLink};
+use farwire::xdp::pair::Side;
+use farwire::xdp::program::{Program, REASONS, Steers, Verdict};
+use farwire::xdp::{XdpConfig, XdpLink, XdpPair};
 use lab::{Lab, privileged};
 
 const ADDRESSES: &str = "02000a4d0002 02000a4d0001";
@@ -86,7 +87,7 @@ fn without_a_socket_everything_passes() {
     if !privileged() {
         return;
     }
-    let program = Program::load(0x88b5, 1).expect("the kernel takes the program");
+    let program = Program::load(Steers::EtherType(0x88b5), 1).expect("the kernel takes the program");
     for (what, frame) in ours() {
         assert_eq!(run(&program, &frame), (Verdict::Pass, "steer_no_socket"), "{what}");
     }
@@ -117,10 +118,38 @@ fn the_ethertype_is_the_one_that_was_asked_for() {
     if !privileged() {
         return;
     }
-    let program = Program::load(0x88b6, 1).expect("the kernel takes the program");
-    assert_eq!(program.ethertype(), 0x88b6);
+    let program = Program::load(Steers::EtherType(0x88b6), 1).expect("the kernel takes the program");
+    assert_eq!(program.steers(), Steers::EtherType(0x88b6));
     assert_eq!(run(&program, &frame(&format!("88b6 {DATA}"))).1, "steer_no_socket");
     assert_eq!(run(&program, &frame(&format!("88b5 {DATA}"))).1, "steer_not_ours");
+}
+
+#[test]
+fn everything_means_every_frame_that_fits() {
+    if !privileged() {
+        return;
+    }
+    let program = Program::load(Steers::Everything(100), 1).expect("the kernel takes the program");
+    let frames = ours().into_iter().chain(passing().into_iter().map(|(what, _, frame)| (what, frame)));
+    for (what, frame) in frames {
+        let reason = if frame.len() > 100 { "steer_too_long" } else { "steer_no_socket" };
+        assert_eq!(run(&program, &frame), (Verdict::Pass, reason), "{what}");
+    }
+    let just = padded("0800");
+    assert_eq!(run(&program, &[&just[..], &[0; 40]].concat()).1, "steer_no_socket");
+    assert_eq!(run(&program, &[&just[..], &[0; 41]].concat()).1, "steer_too_long");
+
+    let lab = Lab::up(&["--hosts", "3"]);
+    lab.inside("m", || {
+        let open = |name: &str| XdpConfig { umem_bytes: 4 << 20, ..XdpConfig::new(name) };
+        let pair = XdpPair::open(&open("eth1"), &open("eth2")).unwrap_or_else(|error| panic!("{error}"));
+        let before = pair.stats(Side::First);
+        lab.run("a", &["bash", "-c", "echo >/dev/udp/10.77.0.2/9"]);
+        let moved: Vec<_> = pair.stats(Side::First).into_iter().zip(before).filter(|(new, old)| new != old).collect();
+        // Nobody answers the ARP request: it was not for the kernel's eyes.
+        assert!(moved.iter().any(|(new, _)| new.0 == "steer_steered"), "{moved:?}");
+        assert!(moved.iter().all(|(new, _)| new.0 == "steer_steered"), "{moved:?}");
+    });
 }
 
 /// The order of names in Rust is the order of `enum steer_reason` in C.

@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use farwire::link::{Frame, Link};
+use farwire::xdp::program::Steers;
 use farwire::xdp::{Mode, XdpConfig, XdpError, XdpLink, leaked_pools};
 use lab::{Lab, privileged};
 
@@ -343,7 +344,7 @@ fn another_xdp_program_is_named() {
     }
     let lab = Lab::up(&["--queues", "2"]);
     lab.inside("a", || {
-        let mut other = farwire::xdp::Program::load(0x88b7, 2).unwrap();
+        let mut other = farwire::xdp::Program::load(Steers::EtherType(0x88b7), 2).unwrap();
         let index = farwire::xdp::nic::Nic::query("eth1").unwrap().unwrap().index;
         other.attach(index, farwire::xdp::program::Hook::Native).unwrap();
         let Err(error) = XdpLink::open(&config()) else { panic!("the interface has a program already") };

@@ -76,6 +76,50 @@ pub enum XdpError {
         /// The smallest allowed.
         least: usize,
     },
+    /// Both ends of a pair are the same interface.
+    #[error("{interface} is named twice; a pair needs two interfaces, one on each side")]
+    SameInterface {
+        /// The interface.
+        interface: String,
+    },
+    /// An interface of a pair spreads its frames over several queues, and only one would be seen.
+    #[error(
+        "{interface} has {queues} receive queues, and everything must arrive on one; say `ethtool -L {interface} \
+         combined 1` (veth: `rx 1`)"
+    )]
+    ManyQueues {
+        /// The interface.
+        interface: String,
+        /// How many there are.
+        queues: u32,
+    },
+    /// An interface of a pair may receive frames that do not fit one chunk of the pool.
+    #[error(
+        "{interface}: frames of MTU {mtu} do not fit one chunk of the frame pool ({most} at most); say `ip link set \
+         {interface} mtu {most}`, on the host behind it as well"
+    )]
+    MtuBeyondChunk {
+        /// The interface.
+        interface: String,
+        /// Its MTU.
+        mtu: usize,
+        /// The largest that fits.
+        most: usize,
+    },
+    /// What the one interface of a pair receives, the other could not send.
+    #[error(
+        "{first} has an MTU of {mtu} and {second} one of {other}; make them alike: `ip link set {second} mtu {mtu}`"
+    )]
+    MtusDiffer {
+        /// The one interface.
+        first: String,
+        /// Its MTU.
+        mtu: usize,
+        /// The other one.
+        second: String,
+        /// Its MTU.
+        other: usize,
+    },
     /// The frame pool asked for is too small or too large.
     #[error("a frame pool of {bytes} bytes is out of range; say `--umem` with {least} to {most} bytes")]
     UmemSize {

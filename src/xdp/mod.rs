@@ -1,7 +1,8 @@
-//! AF_XDP as a [`Link`]: a UMEM, its four rings, and the XDP program that steers our EtherType to them.
+//! AF_XDP as a [`Link`]: a UMEM, its four rings, and the XDP program that steers our EtherType to them. And as a pair
+//! of interfaces over one UMEM, for a program that stands in for the cable.
 //!
 //! Decides: who owns which chunk, the mode, when the kernel is told. Does not: read what frames carry, read clocks.
-//! Called by: `worker` (through `engine`), `bench`, doctor. Invariant: every chunk has exactly one owner:
+//! Called by: `worker` (through `engine`), `bench`, `tools`, doctor. Invariant: every chunk has exactly one owner:
 //! ```text
 //!         alloc               tx_burst                       reap
 //!  free ────────► token ─────────────────► tx ring ═ kernel ═══════════► token   (token: engine, application,
@@ -19,6 +20,7 @@ pub mod error;
 mod guard;
 pub mod nic;
 mod open;
+pub mod pair;
 mod patience;
 pub mod privilege;
 pub mod program;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 
 pub use config::{Mode, XdpConfig};
 pub use error::XdpError;
+pub use pair::XdpPair;
 pub use program::Program;
 pub use umem::leaked_pools;
 
@@ -120,7 +123,7 @@ impl Link for XdpLink {
     }
 
     fn stats(&self) -> Vec<(&'static str, u64)> {
-        stats::collect(self)
+        stats::collect(&self.rx, &self.tx, &self.pool, self.skb_budget, &self.program)
     }
 }
 

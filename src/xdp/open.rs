@@ -2,24 +2,24 @@
 
 use std::io;
 
+use super::XdpLink;
 use super::config::{Mode, XdpConfig};
 use super::error::XdpError;
 use super::guard::QueueGuard;
 use super::nic::Nic;
 use super::privilege;
-use super::program::Hook;
+use super::program::{Hook, Steers};
 use super::rx::Rx;
 use super::shared;
 use super::socket::{Bind, Bound, RING, bind};
 use super::tx::{LinkFacts, Tx};
-use super::umem::{CHUNK, Pool, ROOM};
-use super::{XdpLink, stats};
+use super::umem::{CHUNK, Pool, ROOM, Side};
 use crate::base::MacAddr;
-use crate::link::Caps;
+use crate::link::{Caps, Link};
 
 /// Largest MTU of one chunk that is safe with every driver: mlx5 receives 3498 bytes at most into 4096 in zero-copy,
 /// and kernels from 7.2 on keep 320 of them. Lower: jumbo links waste themselves. Higher: drivers refuse, or cut.
-const MTU_MOST: usize = 3400;
+pub(super) const MTU_MOST: usize = 3400;
 /// The same for drivers that count receive buffers in KiB: 3 of the 3840 bytes' worth.
 const MTU_MOST_KIB_DRIVER: usize = 3072 - LINK_HEADER;
 const KIB_DRIVERS: [&str; 3] = ["igb", "igc", "ixgbe"];
@@ -49,13 +49,13 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     let guard = QueueGuard::take(config)?;
     let mut notes = Vec::new();
     // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
-    let attached = shared::attach(config, &nic, &mut notes)?;
+    let attached = shared::attach(config, &nic, Steers::EtherType(config.ethertype), &mut notes)?;
     let reserve = (frames as usize / 2).min(RING as usize);
     let mut pool = Pool::new(frames, RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
     let bound = bind_best(config, &nic, &pool, attached.hook, mtu, &mut notes)?;
     let (zerocopy, skb_budget) = (bound.zerocopy, bound.skb_budget);
-    let tx = Tx::new(bound.tx, bound.completions, RING);
-    let mut rx = Rx::new(bound.rx, bound.fill);
+    let tx = Tx::new(Side::First, bound.tx, bound.completions, RING);
+    let mut rx = Rx::new(Side::First, bound.rx, bound.fill);
     pool.bound_to(tx.fd());
     if !zerocopy {
         pool.limit_reserve(COPY_RESERVE);
@@ -65,11 +65,7 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     let caps = Caps {
         mac: nic.mac.unwrap_or_else(MacAddr::zero),
         name: config.name(),
-        mode: match (attached.hook, zerocopy) {
-            (_, true) => "zerocopy",
-            (Hook::Native, false) => "copy",
-            (Hook::Generic, false) => "skb",
-        },
+        mode: mode_name(attached.hook, zerocopy),
         mtu,
         frames: pool.frames(),
         rx_reserve: pool.reserve(),
@@ -82,11 +78,20 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     link.program
         .steer_to(queue, link.socket())
         .map_err(|source| system(config, "telling the XDP program of the socket", source))?;
-    tracing::debug!("{}: {} mode, {} frames, {:?}", link.caps.name, link.caps.mode, frames, stats::collect(&link));
+    tracing::debug!("{}: {} mode, {} frames, {:?}", link.caps.name, link.caps.mode, frames, link.stats());
     Ok(link)
 }
 
-fn interface(config: &XdpConfig) -> Result<Nic, XdpError> {
+/// What the mode really in force is called.
+pub(super) fn mode_name(hook: Hook, zerocopy: bool) -> &'static str {
+    match (hook, zerocopy) {
+        (_, true) => "zerocopy",
+        (Hook::Native, false) => "copy",
+        (Hook::Generic, false) => "skb",
+    }
+}
+
+pub(super) fn interface(config: &XdpConfig) -> Result<Nic, XdpError> {
     let interface = config.interface.clone();
     let nic = Nic::query(&interface).map_err(|source| system(config, "asking for the interface's facts", source))?;
     let Some(nic) = nic else { return Err(XdpError::NoInterface { interface }) };
@@ -117,7 +122,7 @@ fn mtu(config: &XdpConfig, nic: &Nic) -> Result<usize, XdpError> {
     }
 }
 
-fn frames(config: &XdpConfig) -> Result<u32, XdpError> {
+pub(super) fn frames(config: &XdpConfig) -> Result<u32, XdpError> {
     let grain = if config.huge_pages { HUGE_PAGE } else { CHUNK as u64 };
     let frames = config.umem_bytes / grain * grain / CHUNK as u64;
     if (FRAMES_LEAST..=FRAMES_MOST).contains(&frames) {
@@ -166,11 +171,11 @@ fn zerocopy_mtu(nic: &Nic) -> usize {
 }
 
 /// Whether another mode would be refused for the same reason.
-fn is_final(error: &io::Error) -> bool {
+pub(super) fn is_final(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENODEV | libc::ENETDOWN)) || privilege::is_refusal(error)
 }
 
-fn bind_error(config: &XdpConfig, nic: &Nic, how: Bind, source: io::Error) -> XdpError {
+pub(super) fn bind_error(config: &XdpConfig, nic: &Nic, how: Bind, source: io::Error) -> XdpError {
     let (link, interface) = (config.name(), config.interface.clone());
     match source.raw_os_error() {
         Some(libc::EBUSY) => XdpError::QueueInUse { link, holder: "another program's AF_XDP socket".into() },
@@ -187,7 +192,7 @@ fn bind_error(config: &XdpConfig, nic: &Nic, how: Bind, source: io::Error) -> Xd
     }
 }
 
-fn pool_error(config: &XdpConfig, source: io::Error) -> XdpError {
+pub(super) fn pool_error(config: &XdpConfig, source: io::Error) -> XdpError {
     let (link, bytes) = (config.name(), config.umem_bytes);
     match source.raw_os_error() {
         Some(libc::ENOBUFS) => XdpError::Memlock { link, bytes },
@@ -208,7 +213,7 @@ fn pool_error(config: &XdpConfig, source: io::Error) -> XdpError {
     }
 }
 
-fn system(config: &XdpConfig, operation: &'static str, source: io::Error) -> XdpError {
+pub(super) fn system(config: &XdpConfig, operation: &'static str, source: io::Error) -> XdpError {
     XdpError::System { link: config.name(), interface: config.interface.clone(), operation, source }
 }
 

@@ -25,8 +25,24 @@ pub enum Hook {
 }
 
 /// Why frames went where they went: the names of the program's counters, in the order of `bpf/steer.h`.
-pub const REASONS: [&str; 6] =
-    ["steer_steered", "steer_not_ours", "steer_runt", "steer_wrong_version", "steer_bad_length", "steer_no_socket"];
+pub const REASONS: [&str; 7] = [
+    "steer_steered",
+    "steer_not_ours",
+    "steer_runt",
+    "steer_wrong_version",
+    "steer_bad_length",
+    "steer_no_socket",
+    "steer_too_long",
+];
+
+/// Which frames the program steers to the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Steers {
+    /// Well-formed packets of farwire under this EtherType.
+    EtherType(u16),
+    /// Every frame of up to this many bytes, from the destination address on.
+    Everything(u32),
+}
 
 /// What the program does with a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,20 +61,23 @@ pub struct Program {
     link: Option<OwnedFd>,
     sockets: MapHandle,
     counters: MapHandle,
-    ethertype: u16,
+    steers: Steers,
 }
 
 impl Program {
-    /// Loads a program that steers `ethertype`, with room for a socket on each of `queues` queues.
+    /// Loads a program that steers those frames, with room for a socket on each of `queues` queues.
     ///
     /// # Errors
     /// What the kernel said; its kind is `PermissionDenied` if capabilities are missing.
-    pub fn load(ethertype: u16, queues: u32) -> io::Result<Program> {
+    pub fn load(steers: Steers, queues: u32) -> io::Result<Program> {
         quieten_libbpf();
         let mut storage = MaybeUninit::uninit();
         let mut open = skeleton::SteerSkelBuilder::default().open(&mut storage).map_err(plain)?;
         let constants = open.maps.rodata_data.as_mut().ok_or_else(|| io::Error::other("the program has no .rodata"))?;
-        constants.ethertype = ethertype;
+        match steers {
+            Steers::EtherType(ethertype) => constants.ethertype = ethertype,
+            Steers::Everything(longest) => constants.everything_up_to = longest,
+        }
         let queues = queues.max(open.maps.sockets.max_entries());
         open.maps.sockets.set_max_entries(queues).map_err(plain)?;
         let loaded = open.load().map_err(plain)?;
@@ -68,7 +87,7 @@ impl Program {
             link: None,
             sockets: MapHandle::try_from(&loaded.maps.sockets).map_err(plain)?,
             counters: MapHandle::try_from(&loaded.maps.counters).map_err(plain)?,
-            ethertype,
+            steers,
         })
     }
 
@@ -114,9 +133,9 @@ impl Program {
         let _ = self.sockets.delete(&queue.to_ne_bytes());
     }
 
-    /// The EtherType that the program steers.
-    pub fn ethertype(&self) -> u16 {
-        self.ethertype
+    /// Which frames the program steers.
+    pub fn steers(&self) -> Steers {
+        self.steers
     }
 
     /// Frames per reason since the program was loaded, over all queues and CPUs, named as in [`REASONS`].

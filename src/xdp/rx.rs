@@ -5,11 +5,12 @@ use std::os::fd::AsRawFd;
 use nix::sys::socket::{MsgFlags, recv};
 use xsk_rs::{FillQueue, FrameDesc, RxQueue};
 
-use super::umem::Pool;
+use super::umem::{Pool, Side};
 use crate::link::{BURST, Frame};
 
 /// The receiving half of a queue.
 pub(super) struct Rx {
+    side: Side,
     queue: RxQueue,
     fill: FillQueue,
     descs: [FrameDesc; BURST],
@@ -28,8 +29,8 @@ pub(super) struct RxCounts {
 }
 
 impl Rx {
-    pub(super) fn new(queue: RxQueue, fill: FillQueue) -> Rx {
-        Rx { queue, fill, descs: [FrameDesc::default(); BURST], counts: RxCounts::default() }
+    pub(super) fn new(side: Side, queue: RxQueue, fill: FillQueue) -> Rx {
+        Rx { side, queue, fill, descs: [FrameDesc::default(); BURST], counts: RxCounts::default() }
     }
 
     /// Appends up to `max` received frames to `out`, then restocks the fill ring, also when nothing was received: a
@@ -42,7 +43,7 @@ impl Rx {
             // SAFETY: whatever address and length the kernel wrote is checked in `Pool::take_received` first.
             let got = unsafe { self.queue.consume(&mut self.descs[..want]) };
             for desc in &self.descs[..got] {
-                match pool.take_received(desc) {
+                match pool.take_received(self.side, desc) {
                     Some(frame) => out.push(frame),
                     None => self.counts.invalid += 1,
                 }
@@ -59,7 +60,7 @@ impl Rx {
     /// Brings the fill ring up to the reserve.
     pub(super) fn stock(&mut self, pool: &mut Pool) {
         loop {
-            let want = pool.fill_deficit().min(BURST);
+            let want = pool.fill_deficit(self.side).min(BURST);
             // Never more than fits, since `produce` takes all or nothing. The ring is as long as the reserve, but the
             // kernel may publish a frame on the rx ring just before it says that it took it from the fill ring.
             let room = self.fill.nb_free(want as u32) as usize;
@@ -68,13 +69,13 @@ impl Rx {
                 break;
             }
             for desc in &mut self.descs[..count] {
-                *desc = pool.give_to_fill().expect("the deficit counts no more than the free frames");
+                *desc = pool.give_to_fill(self.side).expect("the deficit counts no more than the free frames");
             }
             // SAFETY: the descriptors are of this UMEM, and their chunks are owned by the fill ring from here on.
             let taken = unsafe { self.fill.produce(&self.descs[..count]) };
             debug_assert_eq!(taken, count);
         }
-        self.counts.fill_short += u64::from(pool.fill_short());
+        self.counts.fill_short += u64::from(pool.fill_short(self.side));
         if self.fill.needs_wakeup() {
             self.counts.fill_wakeups += 1;
             // Zero-copy only: the driver ran out of frames and has switched its interrupt off. Whatever error this

@@ -10,7 +10,7 @@ use super::error::XdpError;
 use super::nic::Nic;
 use super::patience::until_free;
 use super::privilege;
-use super::program::{Hook, Program, attached_to};
+use super::program::{Hook, Program, Steers, attached_to};
 
 /// How often an attach that finds another program is tried again, every 20 ms: one whose process has just been killed
 /// is detached while the kernel tears that process down. Lower: a restart fails. Higher: so does a clash, but later.
@@ -33,27 +33,42 @@ struct Entry {
 static PROGRAMS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 /// The program of the interface, attached now if it is not yet. What was tried in vain goes to `notes`.
-pub(super) fn attach(config: &XdpConfig, nic: &Nic, notes: &mut Vec<String>) -> Result<Attached, XdpError> {
+pub(super) fn attach(
+    config: &XdpConfig,
+    nic: &Nic,
+    steers: Steers,
+    notes: &mut Vec<String>,
+) -> Result<Attached, XdpError> {
     let netns = stat("/proc/thread-self/ns/net").map_or(0, |stat| stat.st_ino);
     let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
     programs.retain(|entry| entry.program.strong_count() > 0);
     for entry in programs.iter().filter(|entry| (entry.netns, entry.index) == (netns, nic.index)) {
         let Some(program) = entry.program.upgrade() else { continue };
-        if program.ethertype() != config.ethertype {
-            let (interface, claimed) = (config.interface.clone(), program.ethertype());
-            return Err(XdpError::OtherEtherType { interface, claimed, asked: config.ethertype });
+        if program.steers() != steers {
+            return Err(claimed(config, program.steers(), steers));
         }
         notes.push(format!("{}: shares the XDP program of this process's other queues", config.name()));
         return Ok(Attached { program, hook: entry.hook });
     }
-    let attached = attach_new(config, nic, notes)?;
+    let attached = attach_new(config, nic, steers, notes)?;
     let program = Arc::downgrade(&attached.program);
     programs.push(Entry { netns, index: nic.index, hook: attached.hook, program });
     Ok(attached)
 }
 
-fn attach_new(config: &XdpConfig, nic: &Nic, notes: &mut Vec<String>) -> Result<Attached, XdpError> {
-    let mut program = Program::load(config.ethertype, nic.queues().unwrap_or(0).max(config.queue + 1))
+/// The error for frames that a program of this process steers otherwise already.
+fn claimed(config: &XdpConfig, claimed: Steers, asked: Steers) -> XdpError {
+    let interface = config.interface.clone();
+    match (claimed, asked) {
+        (Steers::EtherType(claimed), Steers::EtherType(asked)) => {
+            XdpError::OtherEtherType { interface, claimed, asked }
+        }
+        _ => XdpError::ProgramInUse { interface, program: "this process's own".into() },
+    }
+}
+
+fn attach_new(config: &XdpConfig, nic: &Nic, steers: Steers, notes: &mut Vec<String>) -> Result<Attached, XdpError> {
+    let mut program = Program::load(steers, nic.queues().unwrap_or(0).max(config.queue + 1))
         .map_err(|source| refusal(config, nic, "loading the XDP program", source))?;
     let hooks: &[Hook] = match config.mode {
         Mode::Auto => &[Hook::Native, Hook::Generic],
@@ -63,15 +78,15 @@ fn attach_new(config: &XdpConfig, nic: &Nic, notes: &mut Vec<String>) -> Result<
     for (at, hook) in hooks.iter().enumerate() {
         match until_free(BUSY_RETRIES, is_busy, || program.attach(nic.index, *hook)) {
             Ok(()) => {
-                notes.push(format!(
-                    "{}: claims EtherType {:#06x} with {} XDP",
-                    config.interface,
-                    config.ethertype,
-                    match hook {
-                        Hook::Native => "native",
-                        Hook::Generic => "generic",
-                    }
-                ));
+                let how = match hook {
+                    Hook::Native => "native",
+                    Hook::Generic => "generic",
+                };
+                let what = match steers {
+                    Steers::EtherType(ethertype) => format!("EtherType {ethertype:#06x}"),
+                    Steers::Everything(longest) => format!("every frame of up to {longest} bytes"),
+                };
+                notes.push(format!("{}: claims {what} with {how} XDP", config.interface));
                 return Ok(Attached { program: Arc::new(program), hook: *hook });
             }
             Err(source) if at + 1 < hooks.len() && may_fall_back(&source) => {

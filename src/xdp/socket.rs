@@ -66,7 +66,8 @@ fn bind_once(pool: &Pool, interface: &str, queue: u32, how: Bind) -> io::Result<
         .bind_flags(mode | BindFlags::XDP_USE_NEED_WAKEUP)
         .build();
     let interface = Interface::from_str(interface).map_err(io::Error::other)?;
-    // SAFETY: the UMEM is not shared (one socket per pool), and libxdp's own program is inhibited all the same.
+    // SAFETY: a pool has at most one socket per queue of an interface (the queue's name is taken only once), and
+    // libxdp's own program is inhibited all the same.
     let queues = unsafe { Socket::new(config, pool.umem(), &interface, queue) };
     let (tx, rx, rings) = queues.map_err(|error| cause(&error))?;
     let (fill, completions) = rings.ok_or_else(|| io::Error::other("libxdp made no fill ring"))?;

@@ -1,12 +1,14 @@
 //! Everything that a queue counts, under one list of names.
 
-use super::XdpLink;
-use super::umem::leaked_pools;
+use super::program::Program;
+use super::rx::Rx;
+use super::tx::Tx;
+use super::umem::{Pool, leaked_pools};
 
-/// The counters of `link`, ours first, then the kernel's, then the XDP program's (which counts for all queues of the
+/// The counters of a queue, ours first, then the kernel's, then the XDP program's (which counts for all queues of the
 /// interface that this process opened).
-pub(super) fn collect(link: &XdpLink) -> Vec<(&'static str, u64)> {
-    let (tx, rx) = (&link.tx.counts, &link.rx.counts);
+pub(super) fn collect(rx: &Rx, tx: &Tx, pool: &Pool, skb_budget: bool, program: &Program) -> Vec<(&'static str, u64)> {
+    let (socket, tx, rx) = (tx, &tx.counts, &rx.counts);
     let mut stats = vec![
         ("xdp_kicks", tx.kicks),
         ("xdp_kick_again", tx.again),
@@ -19,11 +21,12 @@ pub(super) fn collect(link: &XdpLink) -> Vec<(&'static str, u64)> {
         ("xdp_invalid_received", rx.invalid),
         ("xdp_fill_short", rx.fill_short),
         ("xdp_fill_wakeups", rx.fill_wakeups),
-        ("xdp_tx_skb_budget", u64::from(link.skb_budget)),
+        ("xdp_tx_skb_budget", u64::from(skb_budget)),
+        ("xdp_tx_moved", pool.moved()),
         ("xdp_leaked_pools", leaked_pools()),
     ];
     // Once the interface is gone the kernel has nothing to tell; what we counted ourselves still stands.
-    if let Ok(kernel) = link.tx.kernel_counts() {
+    if let Ok(kernel) = socket.kernel_counts() {
         stats.extend([
             ("kernel_rx_dropped", kernel.rx_dropped()),
             ("kernel_rx_ring_full", kernel.rx_ring_full()),
@@ -33,6 +36,6 @@ pub(super) fn collect(link: &XdpLink) -> Vec<(&'static str, u64)> {
             ("kernel_tx_ring_empty", kernel.tx_ring_empty_descs()),
         ]);
     }
-    stats.extend(link.program.counters());
+    stats.extend(program.counters());
     stats
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use xsk_rs::{CompQueue, FrameDesc, TxQueue};
 
-use super::umem::Pool;
+use super::umem::{Pool, Side};
 use crate::link::{BURST, Frame, LinkError};
 
 /// Most system calls in one kick. A kernel without XDP_MAX_TX_SKB_BUDGET takes 32 frames a call, so a burst needs two;
@@ -21,6 +21,7 @@ const IDLE_KICKS: u32 = 4096;
 
 /// The sending half of a queue.
 pub(super) struct Tx {
+    side: Side,
     queue: TxQueue,
     completions: CompQueue,
     ring: u32,
@@ -61,9 +62,9 @@ enum Kicked {
 }
 
 impl Tx {
-    pub(super) fn new(queue: TxQueue, completions: CompQueue, ring: u32) -> Tx {
+    pub(super) fn new(side: Side, queue: TxQueue, completions: CompQueue, ring: u32) -> Tx {
         let descs = [FrameDesc::default(); BURST];
-        Tx { queue, completions, ring, descs, idle_kicks: 0, counts: TxCounts::default() }
+        Tx { side, queue, completions, ring, descs, idle_kicks: 0, counts: TxCounts::default() }
     }
 
     /// The socket's descriptor.
@@ -84,7 +85,7 @@ impl Tx {
             let room = self.queue.nb_free(want as u32) as usize;
             let count = want.min(room);
             for (desc, frame) in self.descs.iter_mut().zip(frames.drain(..count)) {
-                *desc = pool.give_to_tx(frame);
+                *desc = pool.give_to_tx(self.side, frame);
             }
             // SAFETY: the descriptors are of this UMEM, and no token exists for their chunks until they are completed.
             let taken = unsafe { self.queue.produce(&self.descs[..count]) };
@@ -101,11 +102,11 @@ impl Tx {
     /// Appends the frames whose transmission has ended to `done`.
     pub(super) fn reap(&mut self, pool: &mut Pool, done: &mut Vec<Frame>) -> usize {
         let before = done.len();
-        while pool.sending() > 0 {
+        while pool.sending(self.side) > 0 {
             // SAFETY: whatever address the kernel wrote is checked in `Pool::take_completed` first.
             let got = unsafe { self.completions.consume(&mut self.descs) };
             for desc in &self.descs[..got] {
-                match pool.take_completed(desc) {
+                match pool.take_completed(self.side, desc) {
                     Some(frame) => done.push(frame),
                     None => self.counts.invalid += 1,
                 }
@@ -119,7 +120,7 @@ impl Tx {
 
     /// Has the kernel send what waits on the tx ring.
     pub(super) fn kick(&mut self, pool: &Pool, link: &LinkFacts) -> Result<(), LinkError> {
-        if pool.sending() == 0 || self.waiting() == 0 {
+        if pool.sending(self.side) == 0 || self.waiting() == 0 {
             self.idle_kicks += 1;
             if self.idle_kicks < IDLE_KICKS {
                 return Ok(());

@@ -29,15 +29,27 @@ pub fn leaked_pools() -> u64 {
     LEAKED_POOLS.load(Ordering::Relaxed)
 }
 
+/// Which of the sockets that share a pool: an index into what the pool keeps for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The only one, or the one that was bound first.
+    First,
+    /// The one that was bound to the first one's memory.
+    Second,
+}
+
+/// Sockets that one pool can serve.
+const SIDES: usize = 2;
+
 /// Who owns a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owner {
     /// On the free list.
     Free,
-    /// On the fill ring, the rx ring, or in between: the kernel may write it.
-    Fill,
-    /// On the tx ring, the completion ring, or in between: the kernel may read it.
-    Tx,
+    /// On that socket's fill ring, its rx ring, or in between: the kernel may write it.
+    Fill(Side),
+    /// On that socket's tx ring, its completion ring, or in between: the kernel may read it.
+    Tx(Side),
     /// Whoever holds the token.
     Token,
 }
@@ -49,7 +61,22 @@ struct Slot {
     len: u16,
 }
 
-/// The chunks and who owns each.
+/// What the kernel holds for one socket.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    filled: usize,
+    sending: usize,
+    reserve: usize,
+}
+
+impl Share {
+    fn deficit(&self) -> usize {
+        self.reserve.saturating_sub(self.filled)
+    }
+}
+
+/// The chunks and who owns each. Two sockets may share them: then a frame that one received the other can send from
+/// where it lies, and whoever gives it back, it comes to the same free list.
 pub(super) struct Pool {
     /// `None` only while dropping.
     umem: Option<Umem>,
@@ -58,10 +85,9 @@ pub(super) struct Pool {
     descs: Vec<FrameDesc>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    filled: usize,
-    sending: usize,
-    reserve: usize,
-    /// Descriptor of the socket, which only deleting the UMEM would close.
+    shares: [Share; SIDES],
+    moved: u64,
+    /// Descriptor of the socket bound first, which only deleting the UMEM would close.
     socket: Option<RawFd>,
 }
 
@@ -88,9 +114,8 @@ impl Pool {
             slots,
             // Reversed, so that low addresses are used first: memory that a short link never needs stays cold.
             free: (0..frames).rev().collect(),
-            filled: 0,
-            sending: 0,
-            reserve,
+            shares: [Share { reserve, ..Share::default() }, Share::default()],
+            moved: 0,
             socket: None,
         })
     }
@@ -112,32 +137,43 @@ impl Pool {
 
     /// Keeps no more than `most` frames for the fill ring. To be said before the ring is stocked.
     pub(super) fn limit_reserve(&mut self, most: usize) {
-        self.reserve = self.reserve.min(most);
+        let share = &mut self.shares[Side::First as usize];
+        share.reserve = share.reserve.min(most);
     }
 
-    /// Chunks kept for the fill ring.
+    /// Keeps as many frames for the second socket's fill ring as for the first one's.
+    pub(super) fn serve_both(&mut self) {
+        self.shares[Side::Second as usize].reserve = self.shares[Side::First as usize].reserve;
+    }
+
+    /// Chunks kept for the fill rings.
     pub(super) fn reserve(&self) -> usize {
-        self.reserve
+        self.shares.iter().map(|share| share.reserve).sum()
     }
 
-    /// Frames that the kernel has taken for transmission and not yet given back.
-    pub(super) fn sending(&self) -> usize {
-        self.sending
+    /// Frames that the kernel has taken for transmission by that socket and not yet given back.
+    pub(super) fn sending(&self, side: Side) -> usize {
+        self.shares[side as usize].sending
     }
 
-    /// Frames of the reserve that are neither on the fill ring nor received and waiting.
-    pub(super) fn fill_deficit(&self) -> usize {
-        self.reserve.saturating_sub(self.filled).min(self.free.len())
+    /// Frames of a socket's reserve that are neither on its fill ring nor received and waiting.
+    pub(super) fn fill_deficit(&self, side: Side) -> usize {
+        self.shares[side as usize].deficit().min(self.free.len())
     }
 
-    /// Whether the fill ring is short because frames are held elsewhere.
-    pub(super) fn fill_short(&self) -> bool {
-        self.filled < self.reserve && self.free.is_empty()
+    /// Whether a socket's fill ring is short because frames are held elsewhere.
+    pub(super) fn fill_short(&self, side: Side) -> bool {
+        self.shares[side as usize].deficit() > 0 && self.free.is_empty()
     }
 
     /// Frames that [`alloc`](Self::alloc) would give out now.
     pub(super) fn available(&self) -> usize {
-        self.free.len().saturating_sub(self.reserve.saturating_sub(self.filled))
+        self.free.len().saturating_sub(self.shares.iter().map(Share::deficit).sum())
+    }
+
+    /// Frames that had to be moved within their chunk before they were sent.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// A free frame, unless only the reserve is left.
@@ -160,21 +196,22 @@ impl Pool {
     }
 
     /// Takes a free chunk for the fill ring.
-    pub(super) fn give_to_fill(&mut self) -> Option<FrameDesc> {
+    pub(super) fn give_to_fill(&mut self, side: Side) -> Option<FrameDesc> {
         let chunk = self.free.pop()?;
-        self.slots[chunk as usize].owner = Owner::Fill;
-        self.filled += 1;
+        self.slots[chunk as usize].owner = Owner::Fill(side);
+        self.shares[side as usize].filled += 1;
         Some(self.descs[chunk as usize])
     }
 
-    /// The frame that a descriptor of the rx ring tells of; `None` if it tells nonsense, as only a broken driver does.
-    pub(super) fn take_received(&mut self, desc: &FrameDesc) -> Option<Frame> {
+    /// The frame that a descriptor of a socket's rx ring tells of; `None` if it tells nonsense, which only a broken
+    /// driver does.
+    pub(super) fn take_received(&mut self, side: Side, desc: &FrameDesc) -> Option<Frame> {
         let (chunk, offset) = (desc.addr() / CHUNK, desc.addr() % CHUNK);
         let len = desc.lengths().data();
-        if self.slots.get(chunk)?.owner != Owner::Fill {
+        if self.slots.get(chunk)?.owner != Owner::Fill(side) {
             return None;
         }
-        self.filled -= 1;
+        self.shares[side as usize].filled -= 1;
         let start = offset.checked_sub(HEADROOM).filter(|start| start + len <= ROOM && !desc.has_more_frames());
         let Some(start) = start else {
             self.slots[chunk].owner = Owner::Free;
@@ -186,25 +223,28 @@ impl Pool {
         Some(frame)
     }
 
-    /// Takes a frame for the tx ring.
+    /// Takes a frame for a socket's tx ring.
     ///
     /// # Panics
     /// If the frame is not of this pool, empty (the kernel would never complete it), or a chain (the MTU allows none).
-    pub(super) fn give_to_tx(&mut self, mut frame: Frame) -> FrameDesc {
+    pub(super) fn give_to_tx(&mut self, side: Side, mut frame: Frame) -> FrameDesc {
         let len = frame.len();
         assert!(len > 0 && frame.more().is_none(), "{frame:?}: only whole frames of one chunk can be sent");
         let start = frame.bytes().as_ptr().addr();
         let chunk = self.own(&mut frame);
         let shift = start - self.address(chunk);
         if shift != 0 {
-            // A received frame sent on. The descriptor of a chunk has a fixed start, so the bytes must move there.
+            // A received frame sent on that does not start where the kernel was asked to put it, as only an XDP program
+            // that moves its head makes it; ours does not, and the kernel's own headroom is the same in every mode. The
+            // descriptor of a chunk has a fixed start (xsk-rs makes no other), so the bytes must move there.
+            self.moved += 1;
             frame.set_range(0, shift + len);
             frame.bytes_mut().copy_within(shift.., 0);
         }
         // The token ends here: from now on the kernel may read the chunk.
         drop(frame);
-        self.slots[chunk] = Slot { owner: Owner::Tx, len: len as u16 };
-        self.sending += 1;
+        self.slots[chunk] = Slot { owner: Owner::Tx(side), len: len as u16 };
+        self.shares[side as usize].sending += 1;
         let umem = self.umem.as_ref().expect("only dropping takes the UMEM");
         let desc = &mut self.descs[chunk];
         // SAFETY: the descriptor is of this UMEM, and its chunk has no other reference: its token has just ended, and
@@ -214,12 +254,15 @@ impl Pool {
     }
 
     /// The frame that a completion tells of; `None` if it tells nonsense, which only a broken driver does.
-    pub(super) fn take_completed(&mut self, desc: &FrameDesc) -> Option<Frame> {
+    pub(super) fn take_completed(&mut self, side: Side, desc: &FrameDesc) -> Option<Frame> {
         let chunk = desc.addr() / CHUNK;
-        let Slot { owner: Owner::Tx, len } = *self.slots.get(chunk)? else { return None };
-        self.sending -= 1;
+        let slot = *self.slots.get(chunk)?;
+        if slot.owner != Owner::Tx(side) {
+            return None;
+        }
+        self.shares[side as usize].sending -= 1;
         let mut frame = self.mint(chunk as u32);
-        frame.set_len(usize::from(len));
+        frame.set_len(usize::from(slot.len));
         Some(frame)
     }
 
@@ -264,7 +307,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let tokens = self.slots.len() - self.free.len() - self.filled - self.sending;
+        let kernels: usize = self.shares.iter().map(|share| share.filled + share.sending).sum();
+        let tokens = self.slots.len() - self.free.len() - kernels;
         if tokens == 0 {
             return;
         }
@@ -276,7 +320,7 @@ impl Drop for Pool {
         tracing::debug!("{tokens} of {frames} frames are still held: their pool stays mapped");
         if let Some(socket) = self.socket {
             // SAFETY: the descriptor is the UMEM's, which has just been forgotten, so nobody else closes it; the rings
-            // that use it are dropped before the pool (field order of `XdpLink`).
+            // that use it are dropped before the pool (field order of `XdpLink` and `XdpPair`).
             unsafe { libc::close(socket) };
         }
     }
