@@ -79,7 +79,7 @@ fn mistakes_are_told_before_anything_is_opened() {
     refuses(&["send", "--as", "../x", "-", "peer"], 2, &["--as", "`..`"]);
     refuses(&["perf", "-R", "--bidir", "peer"], 2, &["--bidir"]);
     refuses(&["perf", "-t", "0", "peer"], 2, &["-t"]);
-    refuses(&["perf", "-P", "0", "peer"], 2, &["streams"]);
+    refuses(&["perf", "-P", "0", "peer"], 2, &["1..=128"]);
     refuses(&["perf", "-P", "9999", "peer"], 2, &["128"]);
     refuses(&["ping", "-c", "0", "peer"], 2, &["-c"]);
     refuses(&["ping", "--interval", "1 fortnight", "peer"], 2, &["fortnight"]);
@@ -100,10 +100,22 @@ fn a_rate_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_named_before_anything_is_measured() {
+    refuses(&["ping", "-i", "fwnosuch0", "--hgrm", "/tmp/fw-no-such-dir/x", "peer"], 4, &["/tmp/fw-no-such-dir/x"]);
+    refuses(&["perf", "-i", "fwnosuch0", "--hgrm", "/tmp/fw-no-such-dir/x", "peer"], 4, &["/tmp/fw-no-such-dir/x"]);
+}
+
+#[test]
+fn a_forgotten_peer_is_asked_for() {
+    refuses(&["send", "photos"], 2, &["the last argument is the peer", "photos PEER"]);
+}
+
+#[test]
 fn link_flags_are_checked() {
     let ping = |flags: &[&str], words: &[&str]| refuses(&[&["ping"], flags, &["peer"]].concat(), 2, words);
     ping(&["--ethertype", "0x0100"], &["0x0100", "length"]);
     ping(&["--ethertype", "beef?"], &["beef?", "0x88b5"]);
+    ping(&["--ethertype", "0x86dd"], &["IPv6", "0x88b5"]);
     ping(&["--vlan", "4095"], &["4095", "4094"]);
     ping(&["--vlan", "5:9"], &["5:9"]);
     ping(&["--vlan", "5", "--link", "packet"], &["VLAN 5", "ip link add"]);

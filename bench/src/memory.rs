@@ -18,6 +18,8 @@ use crate::program::{Program, RECEIVING, farwire};
 const B_MAC: &str = "02:00:0a:4d:00:02";
 /// How often the peak is read: the kernel keeps it, so only what a process adds in its last moments is missed.
 const LOOK: Duration = Duration::from_millis(20);
+/// The frame pool: said, as its default depends on the machine.
+const POOL: &str = "64MiB";
 /// Longest transfer that makes sense to wait for.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// What the longer transfer may take more than the shorter one. Above the noise of the allocator, far below its size.
@@ -98,13 +100,13 @@ fn transfer_in(lab: &Lab, farwire: &str, scratch: &Path, file: bool, bytes: u64)
     }
     let target = target.display().to_string();
     let to = if file { &target } else { "-" };
-    let receive = [farwire, "recv", "-i", "eth1", "--insecure", "--once", to];
+    let receive = [farwire, "recv", "-i", "eth1", "--insecure", "--umem", POOL, "--once", to];
     let mut receiver = Program::start_with(lab, "b", &receive, Stdio::null(), Stdio::null())?;
     receiver.await_words(RECEIVING)?;
     let start = Instant::now();
     let named = source.display().to_string();
     let from = if file { &named } else { "-" };
-    let send = [farwire, "send", "-i", "eth1", "--insecure", from, B_MAC];
+    let send = [farwire, "send", "-i", "eth1", "--insecure", "--umem", POOL, from, B_MAC];
     let mut sender = Program::start_with(lab, "a", &send, Stdio::from(File::open(&source)?), Stdio::null())?;
     let (mut sender_peak_bytes, mut receiver_peak_bytes) = (0, 0);
     while sender.is_running()? | receiver.is_running()? {

@@ -130,6 +130,25 @@ impl EndpointConfig {
     }
 }
 
+/// Whether our frames may bear this EtherType: not one whose frames the kernel would miss.
+///
+/// # Errors
+/// What the value means, and what to say instead.
+pub fn check_ethertype(ethertype: u16) -> Result<(), String> {
+    let taken = match ethertype {
+        0..0x0600 => {
+            return Err(format!("{ethertype:#06x} is a length in Ethernet, not a type; say for example 0x88b5"));
+        }
+        0x0800 => "IPv4",
+        0x0806 => "ARP",
+        0x86DD => "IPv6",
+        0x8100 => "VLAN tags (--vlan)",
+        0x88A8 => "service VLAN tags",
+        _ => return Ok(()),
+    };
+    Err(format!("{ethertype:#06x} is the EtherType of {taken}, which would not reach the kernel any more; say 0x88b5"))
+}
+
 impl Default for EndpointConfig {
     fn default() -> EndpointConfig {
         EndpointConfig::new()

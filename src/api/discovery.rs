@@ -57,6 +57,10 @@ impl Endpoint {
         if let Ok(mac) = name.parse() {
             return Ok(mac);
         }
+        // Six groups are a mistyped address rather than somebody's name.
+        if name.matches(':').count() == 5 {
+            return Err(ResolveError::BadAddress { text: name.to_owned() });
+        }
         if name.is_empty() || name.len() > LONGEST_NAME {
             return Err(ResolveError::BadName { name: name.to_owned() });
         }

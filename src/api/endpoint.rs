@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use super::config::EndpointConfig;
+use super::config::{EndpointConfig, check_ethertype};
 use super::connection::Connection;
 use super::error::{AcceptError, EndpointStopped, OpenError};
 use crate::base::{MacAddr, Rate};
@@ -250,8 +250,5 @@ fn check(config: &EndpointConfig) -> Result<(), OpenError> {
     {
         return Err(OpenError::Vlan { id: vlan.id, pcp: vlan.pcp });
     }
-    if config.ethertype < 0x0600 {
-        return Err(OpenError::EtherType { ethertype: config.ethertype });
-    }
-    Ok(())
+    check_ethertype(config.ethertype).map_err(OpenError::EtherType)
 }

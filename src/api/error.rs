@@ -47,12 +47,9 @@ pub enum OpenError {
         /// And its priority.
         pcp: u8,
     },
-    /// That value says "length" in Ethernet.
-    #[error("EtherType {ethertype:#06x} is none: below 0x0600 it is a length; say for example 0x88b5")]
-    EtherType {
-        /// What was asked for.
-        ethertype: u16,
-    },
+    /// That value is somebody else's, or none.
+    #[error("{0}")]
+    EtherType(String),
 }
 
 /// The endpoint was shut down, or its worker ended.
@@ -109,6 +106,12 @@ pub enum ResolveError {
         first: MacAddr,
         /// The other.
         second: MacAddr,
+    },
+    /// It looks like an address and is none.
+    #[error("{text:?} is no address: it takes six groups of two hexadecimal digits, as in 02:00:00:00:00:01")]
+    BadAddress {
+        /// What was asked for.
+        text: String,
     },
     /// It can't be a name.
     #[error("{name:?} is neither an address (02:00:00:00:00:01) nor a name (1 to 32 bytes)")]

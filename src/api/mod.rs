@@ -15,7 +15,7 @@ mod rx;
 mod tx;
 mod wait;
 
-pub use config::EndpointConfig;
+pub use config::{EndpointConfig, check_ethertype};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{AcceptError, ConnectionError, EndpointStopped, OpenError, ResolveError};
@@ -34,4 +34,4 @@ pub use crate::proto::recovery::Algorithm;
 pub use crate::worker::{Idle, WorkerTimes};
 pub use crate::xdp::nic::Nic;
 pub use crate::xdp::privilege::missing as missing_capabilities;
-pub use crate::xdp::{Mode, XdpConfig, XdpError};
+pub use crate::xdp::{Mode, XdpConfig, XdpError, default_umem_bytes};

@@ -8,7 +8,7 @@ use super::show;
 
 /// Lists who answers.
 pub fn run(flags: &flags::Discover) -> Result<(), Failure> {
-    let endpoint = super::open::endpoint(&flags.common)?;
+    let endpoint = super::open::endpoint(&super::open::small(&flags.common))?;
     let found = endpoint.discover(flags.wait).map_err(Failure::local)?;
     if flags.common.json {
         let hosts: Vec<_> = found

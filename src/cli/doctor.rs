@@ -14,7 +14,7 @@ pub fn run(flags: &flags::Doctor) -> Result<(), Failure> {
         return Err(Failure::usage("--link packet needs no doctor: it works with every Ethernet interface"));
     }
     let endpoint = open::config(common)?;
-    let mut findings = doctor::machine(common.umem);
+    let mut findings = doctor::machine(open::umem(common));
     let interface = match open::interface(common) {
         Ok((interface, _)) => {
             let xdp = open::xdp(common, &interface);

@@ -88,7 +88,7 @@ impl From<ConnectError> for Failure {
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Failure {
         let code = match error {
-            ResolveError::BadName { .. } => USAGE,
+            ResolveError::BadName { .. } | ResolveError::BadAddress { .. } => USAGE,
             ResolveError::Stopped(_) => LOCAL,
             _ => NO_PEER,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
-use crate::api::{Idle, Mode, Rate};
+use crate::api::{Idle, Mode, Rate, check_ethertype};
 use crate::base::size;
 
 /// Moves data over a dedicated Ethernet link, in raw frames over AF_XDP.
@@ -47,12 +47,10 @@ pub enum Command {
 /// `farwire send`.
 #[derive(Args, Debug)]
 pub struct Send {
-    /// What to send: files, directories, symbolic links (sent as links), or - for standard input
-    #[arg(value_name = "PATH", required = true, num_args = 1..)]
-    pub paths: Vec<PathBuf>,
-    /// To whom: a MAC address, or the name that its `farwire recv` announces
-    #[arg(value_name = "PEER")]
-    pub peer: String,
+    /// What to send (files, directories, symbolic links as links, or - for standard input), and last to whom: a MAC
+    /// address, or the name that its `farwire recv` announces
+    #[arg(value_names = ["PATH", "PEER"], required = true, num_args = 1..)]
+    pub paths_and_peer: Vec<PathBuf>,
     /// Name under which standard input arrives
     #[arg(long = "as", value_name = "NAME", default_value = "stdin")]
     pub stdin_name: String,
@@ -84,11 +82,12 @@ pub struct Perf {
     /// `server` to serve measurements until stopped, or the peer (MAC address or name) to measure with
     #[arg(value_name = "server|PEER")]
     pub peer: String,
-    /// Seconds to send for
-    #[arg(short = 't', long = "time", value_name = "SECS", default_value = "10", value_parser = seconds)]
+    /// How long to send for; a number alone is seconds
+    #[arg(short = 't', long = "time", value_name = "TIME", default_value = "10s", value_parser = measurable)]
     pub time: Duration,
     /// Streams each way
     #[arg(short = 'P', long, value_name = "STREAMS", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=128))]
     pub parallel: u16,
     /// The server sends
     #[arg(short = 'R', long, conflicts_with = "bidir")]
@@ -96,8 +95,8 @@ pub struct Perf {
     /// Both send at once
     #[arg(long)]
     pub bidir: bool,
-    /// Seconds from one interval line to the next
-    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    /// From one interval line to the next, for example 100ms; a number alone is seconds
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = measurable)]
     pub interval: Duration,
     /// With --json: also what arrived in bins of this width, from the receiver's first byte on
     #[arg(long, value_name = "SECS", value_parser = seconds, requires = "json")]
@@ -129,7 +128,7 @@ pub struct Ping {
     /// Bytes of Ethernet payload of each
     #[arg(short = 's', long, value_name = "BYTES", default_value_t = 64)]
     pub size: usize,
-    /// From one to the next, for example 10ms; 0 sends the next when the echo has arrived
+    /// From one to the next, for example 10ms; a number alone is seconds, 0 sends the next when the echo has arrived
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = span)]
     pub interval: Duration,
     /// Write the round trips as an HdrHistogram percentile file (microseconds)
@@ -196,9 +195,9 @@ pub struct Common {
     /// Longest Ethernet payload to use [default: the interface's MTU]
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u16>,
-    /// Size of the frame pool: what can be in flight, for example 256MiB
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::parse)]
-    pub umem: u64,
+    /// Size of the frame pool: what can be in flight, for example 256MiB [default: 1/64 of the memory, 64MiB to 512MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub umem: Option<u64>,
     /// Record every frame that comes or goes into this file, as pcapng for Wireshark (costs time)
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
@@ -239,8 +238,7 @@ fn ethertype(text: &str) -> Result<u16, String> {
         None => text.parse(),
     };
     match parsed {
-        Ok(value) if value >= 0x0600 => Ok(value),
-        Ok(value) => Err(format!("{value:#06x} is a length in Ethernet, not a type; say for example 0x88b5")),
+        Ok(value) => check_ethertype(value).map(|()| value),
         Err(_) => Err(format!("{text:?} is no EtherType; say for example 0x88b5")),
     }
 }
@@ -253,11 +251,11 @@ fn vlan(text: &str) -> Result<(u16, u8), String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(span) if span >= Duration::from_millis(10) => Ok(span),
-        _ => Err(format!("{text} seconds can't be measured; 0.01 is the least")),
+/// A span over which a rate means something.
+fn measurable(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        span if span >= Duration::from_millis(10) => Ok(span),
+        _ => Err(format!("{text} is too short to measure anything in; 10ms is the least")),
     }
 }
 
@@ -291,9 +289,12 @@ mod tests {
     fn paths_come_before_the_peer() {
         let cli = Cli::try_parse_from(["farwire", "send", "-i", "eth1", "a", "b", "-", "backup"]).unwrap();
         let Command::Send(send) = cli.command else { panic!("not send") };
-        assert_eq!(send.paths, ["a", "b", "-"].map(PathBuf::from));
-        assert_eq!((send.peer.as_str(), send.common.interface.as_deref()), ("backup", Some("eth1")));
-        assert!(Cli::try_parse_from(["farwire", "send", "only-one"]).is_err());
+        assert_eq!(send.paths_and_peer, ["a", "b", "-", "backup"].map(PathBuf::from));
+        let cli = Cli::try_parse_from(["farwire", "send", "a", "-i", "eth1", "b", "--json", "backup"]).unwrap();
+        let Command::Send(send) = cli.command else { panic!("not send") };
+        assert_eq!(send.paths_and_peer, ["a", "b", "backup"].map(PathBuf::from));
+        assert_eq!(send.common.interface.as_deref(), Some("eth1"));
+        assert!(Cli::try_parse_from(["farwire", "send"]).is_err());
     }
 
     #[test]
@@ -305,6 +306,8 @@ mod tests {
         assert!(ethertype("0x0100").unwrap_err().contains("length"));
         assert_eq!(vlan("100:5"), Ok((100, 5)));
         assert!(vlan("4095").is_err() && vlan("1:8").is_err());
-        assert!(seconds("0").is_err() && seconds("-3").is_err());
+        assert_eq!(measurable("0.5"), Ok(Duration::from_millis(500)));
+        assert!(measurable("0").is_err() && measurable("-3").is_err() && measurable("1ms").is_err());
+        assert!(ethertype("0x0800").unwrap_err().contains("IPv4"));
     }
 }

@@ -5,11 +5,13 @@ use pnet::datalink::{self, NetworkInterface};
 use super::exit::Failure;
 use super::flags::{Cc, Common, LinkKind};
 use super::show;
-use crate::api::{Algorithm, Endpoint, EndpointConfig, Mode, Nic, PacketConfig, XdpConfig};
+use crate::api::{Algorithm, Endpoint, EndpointConfig, Mode, Nic, PacketConfig, XdpConfig, default_umem_bytes};
 use crate::base::Rate;
 
 /// Bytes of pool that a frame of the AF_PACKET link counts for, so that `--umem` means the same for both links.
 const CHUNK: u64 = 4096;
+/// What pings and questions need: the fill ring twice. Less leaves too few frames to send, more takes time to pin.
+const SMALL_UMEM: u64 = 16 << 20;
 /// Share of an AF_PACKET pool that is kept for receiving: what AF_XDP's fill ring keeps.
 const RX_SHARE: usize = 4;
 
@@ -51,11 +53,21 @@ pub fn xdp(common: &Common, interface: &str) -> XdpConfig {
     XdpConfig {
         queue: common.queue.unwrap_or(0),
         mode: common.mode.unwrap_or(Mode::Auto),
-        umem_bytes: common.umem,
         ethertype: common.ethertype,
         mtu: common.mtu,
+        umem_bytes: umem(common),
         ..XdpConfig::new(interface)
     }
+}
+
+/// The same for a command that moves next to nothing: unless the user says otherwise, a small pool.
+pub fn small(common: &Common) -> Common {
+    Common { umem: common.umem.or(Some(SMALL_UMEM)), ..common.clone() }
+}
+
+/// The size of the frame pool.
+pub fn umem(common: &Common) -> u64 {
+    common.umem.unwrap_or_else(default_umem_bytes)
 }
 
 /// The interface to use, and a word on why if it was not named.
@@ -111,7 +123,7 @@ fn packet(common: &Common, interface: &str) -> Result<PacketConfig, Failure> {
              `ip link set {interface} mtu {mtu}`"
         )));
     }
-    let frames = (common.umem / CHUNK) as usize;
+    let frames = (umem(common) / CHUNK) as usize;
     Ok(PacketConfig {
         interface: interface.to_owned(),
         ethertype: common.ethertype,

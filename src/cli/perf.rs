@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::exit::Failure;
 use super::flags;
 use super::notices::Notices;
-use super::ping::{microseconds, write_hgrm};
+use super::ping::{create_hgrm, microseconds};
 use super::show;
 use super::stop::Stop;
 use crate::api::{AcceptError, Connection, Rate};
 use crate::apps::perf::client::{self, PerfReport};
 use crate::apps::perf::server::{self, Served};
-use crate::apps::perf::{Direction, Interval, Plan, RoundTrips};
+use crate::apps::perf::{Direction, Interval, Plan, RoundTrips, Side};
 use crate::apps::service::{self, GreetingError, Service};
 use crate::base::size;
 use crate::obs::hist::{Unit, show as show_time};
@@ -30,6 +30,7 @@ pub fn run(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
 
 fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     let plan = plan(flags)?;
+    let hgrm = flags.hgrm.as_deref().map(create_hgrm).transpose()?;
     let endpoint = super::open::endpoint(&flags.common)?;
     let asked = Instant::now();
     let connection = super::connect(&endpoint, &flags.peer)?;
@@ -44,9 +45,9 @@ fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     });
     let report = result?;
     let notices = notices.all(report.snapshot.as_ref().map_or(&[], |now| &now.notices));
-    if let Some(path) = &flags.hgrm {
+    if let Some(file) = hgrm {
         let snapshot = report.snapshot.as_ref().ok_or_else(|| Failure::failed("no histogram: the endpoint ended"))?;
-        write_hgrm(path, &snapshot.latencies.rtt)?;
+        file.write(&snapshot.latencies.rtt)?;
     }
     let link = super::open::status(&endpoint, &flags.common);
     if json {
@@ -231,17 +232,23 @@ fn serve_one(connection: &Connection, json: bool) {
         Ok(Served { plan, side }) if json => {
             show::json(&json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side }));
         }
-        Ok(Served { plan, side }) => show::out(format!(
-            "{peer}: {} stream(s), received {} ({}), retransmitted {} packets",
-            plan.streams,
-            size::show(side.received.bytes),
-            rate(side.received.goodput_bps),
-            side.retransmitted_packets
-        )),
+        Ok(Served { plan, side }) => show::out(format!("{peer}: {}", served_line(plan, &side))),
         Err(error) => {
             show::complain(format!("{peer}: {error}"));
             connection.close(service::GAVE_UP, &error.to_string());
         }
+    }
+}
+
+/// What a server has to show: who only sent has received nothing, and does not say so.
+fn served_line(plan: Plan, side: &Side) -> String {
+    let streams = show::count(u64::from(plan.streams), "stream");
+    let received = format!("received {} ({})", size::show(side.received.bytes), rate(side.received.goodput_bps));
+    let sent = format!("retransmitted {}", show::count(side.retransmitted_packets, "packet"));
+    match plan.direction {
+        Direction::Up => format!("{streams}, {received}"),
+        Direction::Down => format!("{streams}, sent for {} s, {sent}", plan.duration_ms as f64 / 1000.0),
+        Direction::Both => format!("{streams} each way, {received}, {sent}"),
     }
 }
 

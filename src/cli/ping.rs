@@ -1,5 +1,8 @@
 //! `farwire ping`.
 
+use std::fs::File;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
@@ -14,7 +17,8 @@ const MICROSECOND: f64 = 1000.0;
 
 /// Pings and draws what came of it.
 pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
-    let endpoint = super::open::endpoint(&flags.common)?;
+    let file = flags.hgrm.as_deref().map(create_hgrm).transpose()?;
+    let endpoint = super::open::endpoint(&super::open::small(&flags.common))?;
     let most = endpoint.caps().mtu;
     if flags.size > most {
         return Err(Failure::usage(format!("--size {}: the link takes {most} bytes at most", flags.size)));
@@ -23,7 +27,10 @@ pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     let plan = PingPlan { count: flags.count, size: flags.size, interval: flags.interval };
     let result = ping::run(&connection, plan, || stop.requested())?;
     connection.finish();
-    tell(flags, &connection.peer().to_string(), &result)?;
+    if let Some(file) = file {
+        file.write(&result.rtt)?;
+    }
+    tell(flags, &connection.peer().to_string(), &result);
     match result.received {
         _ if stop.requested() => Err(Failure::silent(exit::INTERRUPTED)),
         0 => Err(Failure::new(exit::NO_PEER, format!("{} answered none of {} pings", flags.peer, result.sent))),
@@ -31,10 +38,7 @@ pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     }
 }
 
-fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) -> Result<(), Failure> {
-    if let Some(path) = &flags.hgrm {
-        write_hgrm(path, &result.rtt)?;
-    }
+fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) {
     let lost = result.sent - result.received;
     if flags.common.json {
         show::json(&json!({
@@ -46,13 +50,13 @@ fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) -> Result<(), Fail
             "lost": lost,
             "rtt_us": microseconds(&result.rtt),
         }));
-        return Ok(());
+        return;
     }
     if result.received > 0 {
         show::out(result.rtt.draw(show::width()).trim_end());
     }
-    show::out(format!("{} pings of {} bytes to {peer}, {lost} lost", result.sent, flags.size));
-    Ok(())
+    let pings = show::count(result.sent, "ping");
+    show::out(format!("{pings} of {} bytes to {peer}, {lost} lost", flags.size));
 }
 
 /// Percentiles in microseconds; null if there is nothing.
@@ -74,8 +78,22 @@ pub fn microseconds(histogram: &Histogram) -> Value {
     })
 }
 
-/// Writes a histogram of nanoseconds as an HdrHistogram percentile file in microseconds.
-pub fn write_hgrm(path: &std::path::Path, histogram: &Histogram) -> Result<(), Failure> {
-    let written = std::fs::File::create(path).and_then(|mut file| histogram.write_hgrm(&mut file, MICROSECOND));
-    written.map_err(|error| Failure::local(format!("--hgrm {}: {error}", path.display())))
+/// The file for an HdrHistogram, made before anything is measured: a path that can't be written is told at once.
+pub struct HgrmFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+/// Makes the file.
+pub fn create_hgrm(path: &Path) -> Result<HgrmFile<'_>, Failure> {
+    let file = File::create(path).map_err(|error| Failure::local(format!("--hgrm {}: {error}", path.display())))?;
+    Ok(HgrmFile { path, file })
+}
+
+impl HgrmFile<'_> {
+    /// Writes a histogram of nanoseconds as an HdrHistogram percentile file in microseconds.
+    pub fn write(mut self, histogram: &Histogram) -> Result<(), Failure> {
+        let written = histogram.write_hgrm(&mut self.file, MICROSECOND);
+        written.map_err(|error| Failure::local(format!("--hgrm {}: {error}", self.path.display())))
+    }
 }

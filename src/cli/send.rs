@@ -1,5 +1,6 @@
 //! `farwire send`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -15,9 +16,10 @@ use crate::base::size;
 
 /// Sends what the user named.
 pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
-    let roots = roots(flags)?;
+    let (paths, peer) = paths_and_peer(&flags.paths_and_peer)?;
+    let roots = roots(paths, &flags.stdin_name)?;
     let endpoint = super::open::endpoint(&flags.common)?;
-    let connection = super::connect(&endpoint, &flags.peer)?;
+    let connection = super::connect(&endpoint, peer)?;
     let _told = stop.tell(&connection);
     let _notices = Notices::of(&connection);
     let ui = Arc::new(Ui::new("sending", flags.common.verbose > 0));
@@ -44,7 +46,7 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
             "retransmitted_packets": counters.retransmitted_packets,
         }));
     } else {
-        show::out(format!("sent {}", summary(&report, &format!("to {}", flags.peer))));
+        show::out(format!("sent {}", summary(&report, &format!("to {peer}"))));
     }
     if complete { Ok(()) } else { Err(Failure::new(exit::FAILED, failed_line(&report))) }
 }
@@ -52,12 +54,12 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
 /// What a transfer came to, in a line; `way` says to or from whom.
 pub fn summary(report: &Report, way: &str) -> String {
     let tally = &report.tally;
-    let mut parts = vec![count(tally.files, "file")];
+    let mut parts = vec![show::count(tally.files, "file")];
     if tally.directories > 0 {
-        parts.push(count(tally.directories, "directory"));
+        parts.push(show::count(tally.directories, "directory"));
     }
     if tally.symlinks > 0 {
-        parts.push(count(tally.symlinks, "link"));
+        parts.push(show::count(tally.symlinks, "link"));
     }
     let rate = crate::base::Rate::from_bps(report.goodput_bps() as u64).map_or("-".to_owned(), |rate| rate.to_string());
     let seconds = report.elapsed.as_secs_f64();
@@ -79,19 +81,25 @@ fn placed(report: &Report) -> u64 {
     report.tally.files + report.tally.directories + report.tally.symlinks
 }
 
-fn count(number: u64, noun: &str) -> String {
-    match (number, noun.strip_suffix('y')) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) => format!("{number} {stem}ies"),
-        _ => format!("{number} {noun}s"),
+/// The last argument is the peer. It is taken off here: with an option between paths and peer, clap would not tell.
+fn paths_and_peer(arguments: &[PathBuf]) -> Result<(&[PathBuf], &str), Failure> {
+    match arguments {
+        [paths @ .., peer] if !paths.is_empty() => match peer.to_str() {
+            Some(peer) => Ok((paths, peer)),
+            None => Err(Failure::usage(format!("{}: a peer's name is UTF-8", peer.display()))),
+        },
+        _ => {
+            let only = arguments.first().map_or(String::new(), |only| only.display().to_string());
+            Err(Failure::usage(format!("to whom? the last argument is the peer: farwire send {only} PEER")))
+        }
     }
 }
 
 /// The paths of the command line, refused if two would arrive under one name.
-fn roots(flags: &flags::Send) -> Result<Vec<Root>, Failure> {
-    let stdin = Name::parse(flags.stdin_name.as_bytes()).map_err(|error| Failure::usage(format!("--as: {error}")))?;
+fn roots(paths: &[PathBuf], stdin_name: &str) -> Result<Vec<Root>, Failure> {
+    let stdin = Name::parse(stdin_name.as_bytes()).map_err(|error| Failure::usage(format!("--as: {error}")))?;
     let mut roots: Vec<Root> = Vec::new();
-    for path in &flags.paths {
+    for path in paths {
         let root = Root::from_argument(path, &stdin).map_err(Failure::usage)?;
         if let Some(other) = roots.iter().find(|other| other.name() == root.name()) {
             let name = other.name();
@@ -107,7 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_nouns_agree() {
-        assert_eq!([count(1, "file"), count(0, "file"), count(2, "directory")], ["1 file", "0 files", "2 directories"]);
+    fn the_last_argument_is_the_peer() {
+        let split = |arguments: &[&str]| {
+            let arguments: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
+            paths_and_peer(&arguments)
+                .map(|(paths, peer)| (paths.len(), peer.to_owned()))
+                .map_err(|error| error.message)
+        };
+        assert_eq!(split(&["a", "b", "backup"]), Ok((2, "backup".to_owned())));
+        assert!(split(&["photos/"]).unwrap_err().contains("farwire send photos/ PEER"));
     }
 }

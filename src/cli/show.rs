@@ -60,6 +60,15 @@ fn plain(text: impl Display) -> String {
     text.to_string().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
+/// A number and what it is of: `1 file`, `2 directories`.
+pub fn count(number: u64, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 /// How wide the terminal is, or what to assume.
 pub fn width() -> usize {
     let terminal = console_width();
@@ -180,5 +189,10 @@ mod tests {
     #[test]
     fn what_a_peer_says_does_not_steer_the_terminal() {
         assert_eq!(plain("a\x1b[2Jb\r\nµ"), "a [2Jb \nµ");
+    }
+
+    #[test]
+    fn numbers_and_nouns_agree() {
+        assert_eq!([count(1, "file"), count(0, "file"), count(2, "directory")], ["1 file", "0 files", "2 directories"]);
     }
 }

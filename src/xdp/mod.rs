@@ -35,7 +35,7 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-pub use config::{Mode, XdpConfig};
+pub use config::{Mode, XdpConfig, default_umem_bytes};
 pub use error::XdpError;
 pub use pair::XdpPair;
 pub use program::Program;
