@@ -99,7 +99,7 @@ pub struct Perf {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = measurable)]
     pub interval: Duration,
     /// With --json: also what arrived in bins of this width, from the receiver's first byte on
-    #[arg(long, value_name = "SECS", value_parser = seconds, requires = "json")]
+    #[arg(long, value_name = "TIME", value_parser = measurable, requires = "json")]
     pub bins: Option<Duration>,
     /// Fill every byte with a pattern and check every byte that arrives (costs CPU on both sides)
     #[arg(long)]
