@@ -48,7 +48,8 @@ impl FromStr for Rate {
             _ => return Err(format!("rate {text:?}: unknown unit {unit:?}; say for example 940mbit or 10gbit")),
         };
         let number: f64 = number.parse().map_err(|_| format!("rate {text:?} is no number; say for example 940mbit"))?;
-        Rate::from_bps((number * scale) as u64).ok_or_else(|| format!("rate {text:?} is 0: nothing could ever be sent"))
+        Rate::from_bps((number * scale).round() as u64)
+            .ok_or_else(|| format!("rate {text:?} is 0: nothing could ever be sent"))
     }
 }
 
@@ -70,9 +71,13 @@ mod tests {
 
     #[test]
     fn parses_what_people_write() {
-        for (text, bps) in
-            [("940mbit", 940_000_000), ("10G", 10_000_000_000), ("1.5gbit/s", 1_500_000_000), ("64kbps", 64_000)]
-        {
+        for (text, bps) in [
+            ("940mbit", 940_000_000),
+            ("10G", 10_000_000_000),
+            ("1.5gbit/s", 1_500_000_000),
+            ("64kbps", 64_000),
+            ("2.3gbit", 2_300_000_000),
+        ] {
             assert_eq!(text.parse::<Rate>().unwrap().bps(), bps, "{text}");
         }
     }

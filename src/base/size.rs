@@ -1,4 +1,16 @@
-//! Byte sizes: parsed from `64MiB`, `1G`, `4096`; shown as people say them.
+//! Byte sizes: parsed from `64MiB`, `1G`, `4096`; shown as people say them; and what a frame takes on the wire.
+
+/// Bytes that every Ethernet frame costs on the wire beside what the link is given: preamble and start (8), FCS (4),
+/// inter-frame gap (12).
+pub const WIRE_OVERHEAD: u64 = 24;
+/// Shortest frame without its FCS; anything shorter is padded up to it.
+pub const MIN_FRAME_LEN: usize = 60;
+
+/// What a frame of `frame_len` bytes (Ethernet header included, FCS not) occupies on the wire: padding, preamble, FCS
+/// and gap included.
+pub fn wire_bytes(frame_len: usize) -> u64 {
+    frame_len.max(MIN_FRAME_LEN) as u64 + WIRE_OVERHEAD
+}
 
 /// Parses a size in bytes. `K`, `M`, `G`, `T` (also with `iB`) are powers of 1024; `KB`, `MB`, … powers of 1000.
 ///
@@ -21,7 +33,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
         other => return Err(format!("size {text:?}: unknown unit {other:?}; say for example 64MiB")),
     };
     let number: f64 = number.parse().map_err(|_| format!("size {text:?} is no number; say for example 64MiB"))?;
-    Ok((number * scale) as u64)
+    Ok((number * scale).round() as u64)
 }
 
 /// A size as people read it, in powers of 1000.
@@ -48,6 +60,11 @@ mod tests {
         assert_eq!(parse("4096"), Ok(4096));
         assert!(parse("x").is_err());
         assert!(parse("4 fathoms").is_err());
+    }
+
+    #[test]
+    fn the_wire_takes_more_than_the_frame() {
+        assert_eq!([0, 42, 60, 61, 1514].map(wire_bytes), [84, 84, 84, 85, 1538]);
     }
 
     #[test]

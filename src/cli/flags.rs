@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::exit;
 use crate::api::{Idle, Mode, Rate, check_ethertype};
-use crate::base::size;
+use crate::base::{size, time};
 
 /// Moves data over a dedicated Ethernet link, in raw frames over AF_XDP.
 #[derive(Parser, Debug)]
@@ -261,17 +261,7 @@ fn measurable(text: &str) -> Result<Duration, String> {
 
 /// `10ms`, `1.5s`, `250us`, `0`.
 fn span(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} is no time; say for example 10ms"))?;
-    let scale = match unit {
-        "" | "s" => 1.0,
-        "ms" => 1e-3,
-        "us" | "µs" => 1e-6,
-        "ns" => 1e-9,
-        _ => return Err(format!("{text:?}: unknown unit {unit:?}; say s, ms, us or ns")),
-    };
-    Duration::try_from_secs_f64(number * scale).map_err(|_| format!("{text:?} is too long"))
+    time::parse(text).map(Duration::from_nanos)
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! The way out: packets that the transport wants sent, written in place, to the link.
 
 use super::Engine;
+use crate::base::size::MIN_FRAME_LEN;
 use crate::base::{FrameId, Nanos};
 use crate::link::{BURST, Frame, Link};
 use crate::proto::{Content, Transmit};
 use crate::wire::header::{TRAILER_LEN, emit_data, emit_trailer};
 use crate::wire::{CRC_LEN, HEADER_LEN, Ping, STREAM_HEADER_LEN, StreamHeader, crc};
-
-/// Shortest Ethernet frame without its FCS: some drivers drop what is shorter instead of padding it.
-const MIN_FRAME_LEN: usize = 60;
 
 /// Frames that may wait for the link when an echo is added: a burst of echoes beside a burst of our own. More would let
 /// pings take the pool while an interface is down.
@@ -136,6 +134,7 @@ fn seal(frame: &mut Frame, offset: usize, end: usize) {
     let room = frame.room_mut();
     crc::emit(&mut room[offset..], end);
     let len = offset + end + CRC_LEN;
+    // Some drivers drop what is shorter instead of padding it.
     if len < MIN_FRAME_LEN {
         room[len..MIN_FRAME_LEN].fill(0);
     }

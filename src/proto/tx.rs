@@ -8,6 +8,7 @@ use super::lifecycle::{Event as Life, State};
 use super::output::{Content, Event, Transmit};
 use super::recovery::{SendPermit, SentPacket};
 use super::segment::TxState;
+use crate::base::size::MIN_FRAME_LEN;
 use crate::base::time::{MILLISECOND, NEVER, SECOND};
 use crate::base::{ConnId, FrameId, Nanos};
 use crate::wire::ack::MAX_ACK_WORDS;
@@ -26,8 +27,6 @@ pub(super) const HALF_OPEN_NS: Nanos = 3 * SECOND;
 /// Control packets in flight that carry something to be told again if lost. Honest peers acknowledge within a round
 /// trip, in which not one packet per turn of 20 µs is sent, even at 300 ms. Higher: what silence can make us keep.
 const MAX_RECORDS: usize = 1 << 14;
-/// Shortest Ethernet frame without its FCS.
-const MIN_FRAME_LEN: usize = 60;
 /// An ACK item without its words, and the trailer's length: what a segment must leave free to carry an ACK at all.
 const ACK_FIXED_LEN: usize = 1 + 8 + 4 + 8 + 8 + 2 + TRAILER_LEN;
 

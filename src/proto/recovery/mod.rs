@@ -17,11 +17,12 @@ pub use congestion::{Algorithm, Notice, Why};
 pub use loss::GRANULARITY_NS;
 pub use pacing::BURST_PACKETS;
 pub use rtt::Rtt;
-pub use sent::{MAX_SPAN, Sent, SentPacket, WIRE_OVERHEAD, wire_bytes};
+pub use sent::{MAX_SPAN, Sent, SentPacket};
 
 use std::fmt;
 
 use crate::base::Nanos;
+use crate::base::size::wire_bytes;
 use crate::base::time::{MICROSECOND, MILLISECOND};
 use crate::wire::Ack;
 use congestion::{AckSample, Controller, LossSample, Totals};
@@ -187,7 +188,7 @@ pub struct Recovery {
 impl Recovery {
     /// Nothing sent yet.
     pub fn new(config: &RecoveryConfig) -> Recovery {
-        let mtu_wire_bytes = wire_bytes(config.max_frame_len);
+        let mtu_wire_bytes = wire_bytes(usize::from(config.max_frame_len));
         let rtt = Rtt::new(config.initial_rtt_ns);
         let controller = config.algorithm.start(mtu_wire_bytes, config.max_ack_delay_ns, &rtt);
         let mut recovery = Recovery {

@@ -1,12 +1,8 @@
 //! What is in flight: a ring of records indexed by packet number, with bit words beside it.
 
 use crate::base::Nanos;
+use crate::base::size::wire_bytes;
 
-/// Bytes that every Ethernet frame costs on the wire beside what the link is given: preamble and start (8), FCS (4),
-/// inter-frame gap (12).
-pub const WIRE_OVERHEAD: u64 = 24;
-/// Shortest frame without its FCS; anything shorter is padded up to it.
-pub const MIN_FRAME: u64 = 60;
 /// Most packet numbers between the lowest one in flight and the next: what the peer's bitmap holds as well
 /// (100 Gbit/s × 300 ms in 1500-byte frames is 2.5 million).
 pub const MAX_SPAN: u64 = 1 << 22;
@@ -50,13 +46,8 @@ impl SentPacket {
 
     /// What the packet occupies on the wire: padding, preamble, FCS and gap included.
     pub fn wire_bytes(&self) -> u64 {
-        wire_bytes(self.len)
+        wire_bytes(usize::from(self.len))
     }
-}
-
-/// What a frame of `len` bytes occupies on the wire: padding, preamble, FCS and gap included.
-pub fn wire_bytes(len: u16) -> u64 {
-    u64::from(len).max(MIN_FRAME) + WIRE_OVERHEAD
 }
 
 /// A packet that has left the ring, or is remembered, with its number.
