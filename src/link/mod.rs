@@ -7,6 +7,7 @@
 
 mod boxed;
 pub mod frame;
+pub mod impair;
 pub mod memory;
 pub mod packet;
 pub mod pcap;
