@@ -182,6 +182,7 @@ impl Connection {
     /// The segment that may leave now: a lost one, or the next of the stream whose turn it is.
     fn next_segment(&mut self, cx: &mut Cx<'_>, busy: InLink<'_>, probing: bool) -> Option<FrameId> {
         if self.lost.is_empty() && self.sched.is_empty() {
+            self.recovery.on_starved();
             return None;
         }
         if !probing {
@@ -194,7 +195,11 @@ impl Connection {
                 SendPermit::Blocked => return None,
             }
         }
-        self.next_lost(cx, busy).or_else(|| self.next_new(cx))
+        let segment = self.next_lost(cx, busy).or_else(|| self.next_new(cx));
+        if segment.is_none() {
+            self.recovery.on_starved();
+        }
+        segment
     }
 
     fn next_lost(&mut self, cx: &mut Cx<'_>, busy: InLink<'_>) -> Option<FrameId> {

@@ -96,6 +96,11 @@ impl LossDetector {
         self.last_sent_ns = now;
     }
 
+    /// When the last packet that asks for an acknowledgement was sent.
+    pub fn last_sent_ns(&self) -> Nanos {
+        self.last_sent_ns
+    }
+
     /// Something new was acknowledged: the path works.
     pub fn on_progress(&mut self) {
         self.pto_count = 0;

@@ -6,7 +6,9 @@
 //! cost is O(1) over its life, whatever is in flight.
 
 pub mod congestion;
+mod delivery;
 mod loss;
+mod outcome;
 mod pacing;
 mod rtt;
 mod sent;
@@ -14,7 +16,9 @@ mod sent;
 mod tests;
 
 pub use congestion::{Algorithm, Notice, Why};
+pub use delivery::RateSample;
 pub use loss::GRANULARITY_NS;
+pub use outcome::{AckError, Outcome, RecoveryStats, SendPermit};
 pub use pacing::BURST_PACKETS;
 pub use rtt::Rtt;
 pub use sent::{MAX_SPAN, Sent, SentPacket};
@@ -26,6 +30,7 @@ use crate::base::size::wire_bytes;
 use crate::base::time::{MICROSECOND, MILLISECOND};
 use crate::wire::Ack;
 use congestion::{AckSample, Controller, LossSample, Totals};
+use delivery::{AtSending, DeliverySampler, Sending};
 use loss::{LossDetector, Lost};
 use pacing::{Pace, Pacer};
 use sent::SentRing;
@@ -59,105 +64,6 @@ impl RecoveryConfig {
     }
 }
 
-/// What an ACK or a timer led to. The caller keeps one and clears it before each use.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Arrived.
-    pub acked: Vec<Sent>,
-    /// Taken for lost; their content is to be sent again under new numbers.
-    pub lost: Vec<Sent>,
-    /// Taken for lost earlier, but arrived. Their frame may meanwhile belong to something else: compare the offset.
-    pub spurious: Vec<Sent>,
-    /// Round trip that went into the estimate.
-    pub rtt_sample_ns: Option<Nanos>,
-    /// Send a packet that asks for an acknowledgement now, whatever [`Recovery::poll_send`] says.
-    pub probe: bool,
-    /// Nothing got through for several probe timeouts; the window is at its minimum (not with `fixed`).
-    pub persistent_congestion: bool,
-}
-
-impl Outcome {
-    /// Empties it, keeping its room.
-    pub fn clear(&mut self) {
-        self.acked.clear();
-        self.lost.clear();
-        self.spurious.clear();
-        self.rtt_sample_ns = None;
-        self.probe = false;
-        self.persistent_congestion = false;
-    }
-}
-
-/// An ACK that no honest receiver sends: the connection is to be closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum AckError {
-    /// It names packets that were never sent.
-    #[error("ACK of packet {number}, but the next to be sent is {next}")]
-    NeverSent {
-        /// The highest number that it names.
-        number: u64,
-        /// The next packet's number.
-        next: u64,
-    },
-    /// It names packets above its own highest one.
-    #[error("ACK with largest {largest} has bits beyond it")]
-    BeyondLargest {
-        /// Its highest number.
-        largest: u64,
-    },
-}
-
-/// Whether packets may leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SendPermit {
-    /// Packets may leave until their wire bytes reach this many; the last one may exceed it.
-    Now {
-        /// Wire bytes, at most one burst.
-        bytes: u64,
-    },
-    /// Not before this time (pacing).
-    At(Nanos),
-    /// Not before something was acknowledged or lost.
-    Blocked,
-}
-
-/// Numbers for people and histograms.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecoveryStats {
-    /// Window in wire bytes.
-    pub cwnd_bytes: u64,
-    /// End of slow start in wire bytes, if found.
-    pub ssthresh_bytes: Option<u64>,
-    /// Pacing rate in wire bits per second, where paced.
-    pub pacing_bps: Option<u64>,
-    /// Smoothed round trip.
-    pub srtt_ns: Nanos,
-    /// Its mean deviation.
-    pub rttvar_ns: Nanos,
-    /// Smallest round trip of the last seconds.
-    pub min_rtt_ns: Nanos,
-    /// Wire bytes in flight.
-    pub bytes_in_flight: u64,
-    /// Packets in flight.
-    pub packets_in_flight: u64,
-    /// Wire bytes sent in packets that ask for an acknowledgement.
-    pub sent_bytes: u64,
-    /// Wire bytes that arrived.
-    pub delivered_bytes: u64,
-    /// Packets taken for lost.
-    pub lost_packets: u64,
-    /// Of these, packets that arrived after all.
-    pub spurious_losses: u64,
-    /// Tail probes asked for.
-    pub tail_probes: u64,
-    /// Times that the window fell to its minimum.
-    pub persistent_congestions: u64,
-    /// Packets that must overtake one before it is lost.
-    pub packet_threshold: u64,
-    /// Bit words that ACKs made us look at: the cost of it all.
-    pub words_examined: u64,
-}
-
 #[derive(Clone, Copy, Default, Debug)]
 struct Counts {
     lost: u64,
@@ -169,9 +75,11 @@ struct Counts {
 /// The sender's half of reliability, for one direction of one connection.
 pub struct Recovery {
     ring: SentRing,
+    mtu_wire_bytes: u64,
     loss: LossDetector,
     rtt: Rtt,
     pacer: Pacer,
+    delivery: DeliverySampler,
     controller: Box<dyn Controller>,
     max_ack_delay_ns: Nanos,
     max_in_flight: u64,
@@ -193,9 +101,11 @@ impl Recovery {
         let controller = config.algorithm.start(mtu_wire_bytes, config.max_ack_delay_ns, &rtt);
         let mut recovery = Recovery {
             ring: SentRing::new(),
+            mtu_wire_bytes,
             loss: LossDetector::new(config.max_ack_delay_ns),
             rtt,
             pacer: Pacer::new(mtu_wire_bytes),
+            delivery: DeliverySampler::new(),
             controller,
             max_ack_delay_ns: config.max_ack_delay_ns,
             max_in_flight: config.max_in_flight.clamp(1, MAX_SPAN - 64),
@@ -229,12 +139,22 @@ impl Recovery {
             return number;
         }
         packet.sent_ns = now;
+        if self.delivery.is_flight_over(now) {
+            self.begin_flight(now, number);
+        }
         self.ring.push(packet);
         self.loss.on_sent(now);
         self.pacer.on_sent(now, packet.wire_bytes());
         self.totals.sent += packet.wire_bytes();
         self.peak[0] = self.peak[0].max(self.ring.bytes());
         number
+    }
+
+    /// There is nothing to send, or the peer gives no credit for it.
+    pub fn on_starved(&mut self) {
+        if self.ring.bytes() < self.cwnd_bytes {
+            self.delivery.on_starved();
+        }
     }
 
     /// An ACK arrived.
@@ -257,11 +177,12 @@ impl Recovery {
         self.loss.on_told(now, ack.largest, ack.floor, from, end, &self.rtt);
         self.take_late(out, largest_before);
         self.find_lost(now, out);
-        if let Some(largest_newly_acked) = newly.largest {
+        if let Some(newest) = newly.newest {
             self.loss.on_progress();
             self.totals.delivered += newly.bytes;
-            self.tell_controller(now, newly.bytes, largest_newly_acked, out.rtt_sample_ns);
+            self.tell_controller(now, newly.bytes, &newest, Nanos::from(ack.delay_ns), out.rtt_sample_ns);
         }
+        self.delivery.forget_below(self.ring.lowest(), self.ring.bytes());
         self.retune();
         Ok(())
     }
@@ -273,6 +194,7 @@ impl Recovery {
         }
         if self.ring.has_overrun() || self.loss.timer_is_loss() {
             self.find_lost(now, out);
+            self.delivery.forget_below(self.ring.lowest(), self.ring.bytes());
             self.retune();
         } else {
             self.loss.on_probe_timeout();
@@ -367,7 +289,8 @@ impl Recovery {
 #[derive(Clone, Copy, Default)]
 struct Newly {
     bytes: u64,
-    largest: Option<u64>,
+    /// The one with the highest number.
+    newest: Option<Sent>,
 }
 
 impl Recovery {
@@ -400,13 +323,15 @@ impl Recovery {
                 newly.bytes += self.ring.acknowledge(index, below & self.ring.outstanding(index), acked, spurious);
             }
         }
-        let below_floor = acked[begin..].last().map(|sent| sent.number);
+        let below_floor = acked[begin..].last().copied();
         for index in 0..ack.words.len() {
             let bits = ack.words.get(index);
             newly.bytes += self.ring.acknowledge(ack.first_word + index as u64, bits, acked, spurious);
         }
         newly.bytes += self.ring.acknowledge(ack.largest / 64, 1 << (ack.largest % 64), acked, spurious);
-        newly.largest = below_floor.max(acked[begin..].last().map(|sent| sent.number));
+        let last = acked[begin..].last().copied();
+        newly.newest =
+            if below_floor.map(|sent| sent.number) > last.map(|sent| sent.number) { below_floor } else { last };
         newly
     }
 
@@ -438,8 +363,16 @@ impl Recovery {
         if lost.congestion_bytes == 0 {
             return;
         }
-        let (lost_bytes, next_number) = (lost.congestion_bytes, self.ring.next());
-        self.controller.on_loss(&LossSample { now, lost_bytes, largest_lost: lost.largest, next_number });
+        let at = self.delivery.at_sending(lost.largest, self.mtu_wire_bytes);
+        let AtSending { in_flight, lost: lost_then } = at.unwrap_or_default();
+        self.controller.on_loss(&LossSample {
+            now,
+            lost_bytes: lost.congestion_bytes,
+            largest_lost: lost.largest,
+            next_number: self.ring.next(),
+            tx_in_flight_bytes: in_flight,
+            lost_since_sent_bytes: self.totals.lost.saturating_sub(lost_then),
+        });
         if lost.persistent {
             self.counts.persistent += 1;
             self.controller.on_persistent_congestion();
@@ -447,15 +380,35 @@ impl Recovery {
         }
     }
 
-    fn tell_controller(&mut self, now: Nanos, acked_bytes: u64, largest_newly_acked: u64, sample: Option<Nanos>) {
-        let next_number = self.ring.next();
+    /// Marks the state in which the next packets are sent; a sender that was idle tells its controller.
+    fn begin_flight(&mut self, now: Nanos, number: u64) {
+        let idle_before = self.delivery.begin_flight(&Sending {
+            now,
+            number,
+            in_flight: self.ring.bytes(),
+            totals: self.totals,
+            srtt_ns: self.rtt.smoothed_ns(),
+            busy_until_ns: self.pacer.next_ns().max(self.loss.last_sent_ns()),
+        });
+        if idle_before {
+            self.controller.on_restart(now);
+            self.retune();
+        }
+    }
+
+    fn tell_controller(&mut self, now: Nanos, bytes: u64, newest: &Sent, delay_ns: Nanos, rtt_ns: Option<Nanos>) {
+        let (largest_newly_acked, next_number) = (newest.number, self.ring.next());
+        let rate = self.delivery.on_acked(now, newest, self.totals, self.rtt.min_ns());
         self.controller.on_ack(&AckSample {
             now,
-            acked_bytes,
+            acked_bytes: bytes,
             largest_newly_acked,
             next_number,
             rtt: &self.rtt,
-            rtt_sample_ns: sample,
+            rtt_sample_ns: rtt_ns,
+            ack_delay_ns: delay_ns,
+            rate: RateSample { newly_acked_bytes: bytes, rtt_ns, ..rate },
+            bytes_in_flight: self.ring.bytes(),
             peak_in_flight: self.peak[0].max(self.peak[1]),
             totals: self.totals,
         });

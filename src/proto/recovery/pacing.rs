@@ -78,6 +78,11 @@ impl Pacer {
         (self.rate_bps > 0).then_some(self.rate_bps)
     }
 
+    /// Until when the wire is busy at the rate with what was sent.
+    pub fn next_ns(&self) -> Nanos {
+        self.next_ns
+    }
+
     /// How much may leave now.
     pub fn poll(&self, now: Nanos) -> Pace {
         let burst = BURST_PACKETS * self.mtu_wire_bytes;

@@ -12,6 +12,7 @@ pub mod reno;
 
 use std::fmt;
 
+use super::delivery::RateSample;
 use super::rtt::Rtt;
 use crate::base::time::MICROSECOND;
 use crate::base::{Nanos, Rate};
@@ -42,6 +43,12 @@ pub struct AckSample<'a> {
     pub rtt: &'a Rtt,
     /// The sample that it gave.
     pub rtt_sample_ns: Option<Nanos>,
+    /// How long the peer says that it held the ACK back: its highest packet arrived so long before the ACK left.
+    pub ack_delay_ns: Nanos,
+    /// What it says about the path's rate.
+    pub rate: RateSample,
+    /// Wire bytes in flight, now that it is taken in.
+    pub bytes_in_flight: u64,
     /// The most wire bytes that were in flight during the current round trip and the one before.
     pub peak_in_flight: u64,
     /// Wire bytes sent, delivered and lost since the start.
@@ -78,12 +85,18 @@ pub struct LossSample {
     pub largest_lost: u64,
     /// The number of the next packet to be sent.
     pub next_number: u64,
+    /// Wire bytes in flight when the highest of them had been sent; 0 where that is forgotten.
+    pub tx_in_flight_bytes: u64,
+    /// Wire bytes lost since then, these included.
+    pub lost_since_sent_bytes: u64,
 }
 
 /// A congestion controller.
 pub trait Controller: Send + fmt::Debug {
     /// The round trip was measured before any packet was acknowledged.
     fn on_rtt(&mut self, _rtt: &Rtt) {}
+    /// A packet is about to leave after a time in which nothing was in flight, as there was nothing to send.
+    fn on_restart(&mut self, _now: Nanos) {}
     /// Packets were acknowledged.
     fn on_ack(&mut self, ack: &AckSample<'_>);
     /// Packets were lost; also called where the window does not answer to it.
@@ -217,6 +230,9 @@ mod tests {
             next_number,
             rtt,
             rtt_sample_ns: None,
+            ack_delay_ns: 0,
+            rate: RateSample::default(),
+            bytes_in_flight: 0,
             peak_in_flight,
             totals: Totals::default(),
         }
@@ -231,6 +247,13 @@ mod tests {
     }
 
     pub(super) fn loss(largest_lost: u64, next_number: u64) -> LossSample {
-        LossSample { now: 0, lost_bytes: 1538, largest_lost, next_number }
+        LossSample {
+            now: 0,
+            lost_bytes: 1538,
+            largest_lost,
+            next_number,
+            tx_in_flight_bytes: 0,
+            lost_since_sent_bytes: 1538,
+        }
     }
 }
