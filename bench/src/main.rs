@@ -11,6 +11,7 @@ mod pingpong;
 mod program;
 mod pump;
 mod raw;
+mod rivals;
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +36,8 @@ enum What {
     Latency(latency::Options),
     /// Peak memory of both ends of a short and a long transfer.
     Memory(memory::Options),
+    /// Move bytes with another transport's library, as `bench link` does to compare.
+    Rival(rivals::Options),
     /// What `instr` runs under valgrind.
     #[command(hide = true)]
     InstrRun(instr::Run),
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         What::Compare(options) => compare::run(&options),
         What::Latency(options) => latency::run(&options),
         What::Memory(options) => memory::run(&options),
+        What::Rival(options) => rivals::run(&options),
         What::InstrRun(run) => instr::run_inside(&run),
     }
 }

@@ -6,7 +6,7 @@
 
 pub mod client;
 mod meter;
-mod pattern;
+pub mod pattern;
 mod pump;
 pub mod server;
 pub mod talk;
