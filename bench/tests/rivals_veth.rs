@@ -12,6 +12,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_bench");
+/// What both ends are told.
+const BOTH: &[&str] = &["--seconds", "1", "--verify", "--window-bytes", "1000000", "--rate-bps", "500000000"];
 
 #[test]
 fn every_rival_delivers_or_says_why_not() {
@@ -81,7 +83,7 @@ fn inside(lab: &Lab, host: &str) -> Command {
 /// A server that is ready.
 fn serve(lab: &Lab, rival: &str) -> Child {
     let mut command = inside(lab, "b");
-    command.args([rival, "serve", "--bind", "10.77.0.2:7000", "--seconds", "1", "--bin-ms", "250", "--verify"]);
+    command.args([rival, "serve", "--bind", "10.77.0.2:7000", "--bin-ms", "250"]).args(BOTH);
     let mut server = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
     let ready = lines.by_ref().map_while(Result::ok).any(|line| line == "ready");
@@ -100,7 +102,7 @@ fn report(server: &mut Child) -> Value {
 fn delivers(lab: &Lab, rival: &str) {
     let mut server = serve(lab, rival);
     let mut sender = inside(lab, "a");
-    let sender = sender.args([rival, "send", "--to", "10.77.0.2:7000", "--seconds", "1", "--verify"]).output().unwrap();
+    let sender = sender.args([rival, "send", "--to", "10.77.0.2:7000"]).args(BOTH).output().unwrap();
     let served = report(&mut server);
     assert!(server.wait().unwrap().success(), "{rival}: {served}");
     let sent = sent(rival, &sender);

@@ -7,14 +7,16 @@
 mod certificate;
 mod contract;
 mod ends;
+mod native;
 mod quinn;
 mod versions;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use contract::{Send, Serve};
+use native::Native;
 use quinn::Control;
 
 #[derive(Args)]
@@ -32,6 +34,8 @@ enum What {
     Serve(Serve),
     /// Connect and send until the receiver is gone.
     Send(Send),
+    /// Compile those that are written in C++, which otherwise happens when they first run.
+    Build,
     /// Which rivals there are on this machine.
     List {
         /// One array of objects.
@@ -45,6 +49,16 @@ enum What {
 pub enum Rival {
     QuinnCubic,
     QuinnBbr,
+    Udt,
+    Srt,
+    SrtMaxbw,
+    Enet,
+}
+
+/// What moves them.
+enum Library {
+    Quinn(Control),
+    Native(&'static Native),
 }
 
 /// An entry of `bench rival list`.
@@ -62,49 +76,84 @@ impl Rival {
         match self {
             Rival::QuinnCubic => "quinn-cubic",
             Rival::QuinnBbr => "quinn-bbr",
+            Rival::Udt => "udt",
+            Rival::Srt => "srt",
+            Rival::SrtMaxbw => "srt-maxbw",
+            Rival::Enet => "enet",
         }
     }
 
-    fn library(self) -> String {
+    fn library(self) -> Library {
         match self {
-            Rival::QuinnCubic | Rival::QuinnBbr => versions::of("quinn"),
+            Rival::QuinnCubic => Library::Quinn(Control::Cubic),
+            Rival::QuinnBbr => Library::Quinn(Control::Bbr),
+            Rival::Udt => Library::Native(&native::UDT),
+            Rival::Srt | Rival::SrtMaxbw => Library::Native(&native::SRT),
+            Rival::Enet => Library::Native(&native::ENET),
         }
     }
 
-    fn serve(self, options: &Serve) -> anyhow::Result<contract::Served> {
-        match self {
-            Rival::QuinnCubic => ends::runtime()?.block_on(quinn::serve(self, Control::Cubic, options)),
-            Rival::QuinnBbr => ends::runtime()?.block_on(quinn::serve(self, Control::Bbr, options)),
-        }
+    fn entry(self) -> Entry {
+        let (library, missing) = match self.library() {
+            Library::Quinn(_) => (versions::of("quinn"), None),
+            Library::Native(native) => (native.library(), native.missing()),
+        };
+        Entry { rival: self.name(), library, missing }
     }
 
-    fn send(self, options: &Send) -> anyhow::Result<contract::Sent> {
-        match self {
-            Rival::QuinnCubic => ends::runtime()?.block_on(quinn::send(self, Control::Cubic, options)),
-            Rival::QuinnBbr => ends::runtime()?.block_on(quinn::send(self, Control::Bbr, options)),
-        }
+    fn serve(self, options: &Serve) -> anyhow::Result<()> {
+        let served = match self.library() {
+            Library::Quinn(control) => ends::runtime()?.block_on(quinn::serve(self, control, options))?,
+            Library::Native(native) => return native.serve(self.name(), options),
+        };
+        finish(&served, served.error.as_deref())
+    }
+
+    fn send(self, options: &Send) -> anyhow::Result<()> {
+        let sent = match self.library() {
+            Library::Quinn(control) => ends::runtime()?.block_on(quinn::send(self, control, options))?,
+            Library::Native(native) => return native.send(self.name(), options),
+        };
+        finish(&sent, sent.error.as_deref())
     }
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let name = || options.name.context("which rival? `bench rival NAME serve`; `bench rival list` names them");
     match &options.what {
-        What::Serve(serve) => {
-            let served = name()?.serve(serve)?;
-            finish(&served, served.error.as_deref())
-        }
-        What::Send(send) => {
-            let sent = name()?.send(send)?;
-            finish(&sent, sent.error.as_deref())
-        }
+        What::Serve(serve) => present(options)?.serve(serve),
+        What::Send(send) => present(options)?.send(send),
+        What::Build => build(options.name),
         What::List { json } => print_list(*json),
     }
 }
 
+/// The rival that was named, if it can run here.
+fn present(options: &Options) -> anyhow::Result<Rival> {
+    let rival = options.name.context("which rival? `bench rival NAME serve`; `bench rival list` names them")?;
+    match rival.entry().missing {
+        Some(missing) => bail!("the rival {} is missing: {missing}", rival.name()),
+        None => Ok(rival),
+    }
+}
+
+/// Compiles what has to be: the rival that was named, or all that can be.
+fn build(name: Option<Rival>) -> anyhow::Result<()> {
+    let all = || Rival::value_variants().to_vec();
+    let mut failed = Vec::new();
+    for rival in name.map_or_else(all, |name| vec![name]) {
+        let Library::Native(native) = rival.library() else { continue };
+        match native.missing().map_or_else(|| native.build(), |missing| Err(anyhow::anyhow!(missing))) {
+            Ok(program) => println!("{}: {}", rival.name(), program.display()),
+            Err(error) => failed.push(format!("{}: {error:#}", rival.name())),
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
 /// Every rival, whether it can run here or not.
 pub fn list() -> Vec<Entry> {
-    let entry = |rival: &Rival| Entry { rival: rival.name(), library: rival.library(), missing: None };
-    Rival::value_variants().iter().map(entry).collect()
+    Rival::value_variants().iter().map(|rival| rival.entry()).collect()
 }
 
 fn print_list(json: bool) -> anyhow::Result<()> {
@@ -113,7 +162,7 @@ fn print_list(json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     for entry in list() {
-        println!("{:14} {:20} {}", entry.rival, entry.library, entry.missing.as_deref().unwrap_or(""));
+        println!("{:14} {:34} {}", entry.rival, entry.library, entry.missing.as_deref().unwrap_or(""));
     }
     Ok(())
 }
