@@ -3,7 +3,7 @@
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use rand_xoshiro::{SplitMix64, Xoshiro256PlusPlus};
 
-use super::profile::Burst;
+use super::profile::{Burst, Reorder};
 use crate::base::Nanos;
 
 /// xoshiro256++, seeded through splitmix64 as its authors say: both are fixed by their published references.
@@ -78,6 +78,25 @@ impl Bursts {
         let change = if lost { self.to_good } else { self.to_bad };
         self.is_bad ^= self.dice.hits(change);
         lost
+    }
+}
+
+/// Frames that are held back.
+#[derive(Clone, Debug)]
+pub struct Late {
+    model: Reorder,
+    dice: Dice,
+}
+
+impl Late {
+    pub fn new(model: Reorder, dice: Dice) -> Late {
+        Late { model, dice }
+    }
+
+    /// For how long the next frame is held back; mostly 0.
+    pub fn next_ns(&mut self) -> Nanos {
+        let Reorder { share, least_ns, most_ns } = self.model;
+        if self.dice.hits(share) { least_ns + self.dice.below(most_ns - least_ns + 1) } else { 0 }
     }
 }
 

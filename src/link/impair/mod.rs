@@ -21,7 +21,7 @@ pub use counters::{Counters, Tally};
 pub use profile::{Burst, Change, Profile, ProfileError, Queue, Reorder, What};
 
 use bottleneck::Bottleneck;
-use chance::{Bursts, Chance, Dice, Wander};
+use chance::{Bursts, Chance, Dice, Late, Wander};
 use schedule::{Outages, Steps};
 
 use crate::base::Nanos;
@@ -76,8 +76,7 @@ pub struct Impairment {
     loss: Steps<f64>,
     loss_dice: Dice,
     bursts: Option<Bursts>,
-    late: Chance,
-    late_ns: Nanos,
+    late: Option<Late>,
     duplicate: Chance,
     corrupt: Chance,
     counters: Counters,
@@ -93,7 +92,6 @@ impl Impairment {
         profile.check()?;
         // Dice of its own for each kind of trouble: which frames are lost does not depend on what else is asked for.
         let [loss_dice, burst, late, duplicate, corrupt, mut jitter] = Dice::split(seed);
-        let reorder = profile.reorder.unwrap_or(Reorder { share: 0.0, late_ns: 0 });
         Ok(Impairment {
             bottleneck: profile
                 .rate
@@ -104,8 +102,7 @@ impl Impairment {
             loss: Steps::new(profile.loss, profile.loss_changes()),
             loss_dice,
             bursts: profile.burst.map(|model| Bursts::new(model, burst)),
-            late: Chance::new(reorder.share, late),
-            late_ns: reorder.late_ns,
+            late: profile.reorder.map(|reorder| Late::new(reorder, late)),
             duplicate: Chance::new(profile.duplicate, duplicate),
             corrupt: Chance::new(profile.corrupt, corrupt),
             counters: Counters::default(),
@@ -151,7 +148,7 @@ impl Impairment {
         if lost {
             return Fate::Dropped(Cause::Loss);
         }
-        let late_ns = if self.late.hits() { self.late_ns } else { 0 };
+        let late_ns = self.late.as_mut().map_or(0, Late::next_ns);
         let on_the_way_ns = self.delay.at(depart_ns) + self.jitter.at(depart_ns) + late_ns;
         let at_ns = depart_ns.saturating_add(on_the_way_ns);
         Fate::Passed(Delivery {

@@ -93,8 +93,10 @@ impl Burst {
 pub struct Reorder {
     /// Share of frames held back.
     pub share: f64,
-    /// For how long. They hold up no others.
-    pub late_ns: Nanos,
+    /// For how long: anything from this, which is not 0,
+    pub least_ns: Nanos,
+    /// up to this, each for itself. They hold up no others.
+    pub most_ns: Nanos,
 }
 
 /// Something that happens at a time.
@@ -161,7 +163,7 @@ impl Profile {
         let rates = self.rate_changes().into_iter().map(|change| change.1);
         let fastest = Rate::from_bps(rates.fold(self.rate?.bps(), u64::max))?;
         let longest_ns = self.delay_changes().into_iter().map(|change| change.1).fold(self.delay_ns, Nanos::max);
-        let late_ns = self.reorder.map_or(0, |reorder| reorder.late_ns);
+        let late_ns = self.reorder.map_or(0, |reorder| reorder.most_ns);
         let bytes = self.queue_bytes()?.saturating_add(fastest.bytes_in(longest_ns + self.jitter_ns + late_ns));
         // One more for the fraction, and one that arrives just now.
         let frames = bytes / wire_bytes(frame_len) + 2;
@@ -184,12 +186,7 @@ impl Profile {
             check_burst(burst)?;
         }
         if let Some(reorder) = self.reorder {
-            check_share("reorder", reorder.share)?;
-            check_span("reorder", reorder.late_ns)?;
-            if reorder.late_ns == 0 {
-                let why = "frames that are late by nothing overtake nobody; say for example reorder=1%/2ms";
-                return Err(ProfileError::new("reorder", "…/0", why));
-            }
+            check_reorder(reorder)?;
         }
         self.check_schedule()
     }
@@ -308,6 +305,23 @@ fn check_span(key: &str, span: Nanos) -> Result<(), ProfileError> {
 fn check_share(key: &str, share: f64) -> Result<(), ProfileError> {
     let why = "a share lies between 0 and 1; say for example 0.1% or 0.001";
     if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(ProfileError::new(key, share, why)) }
+}
+
+fn check_reorder(reorder: Reorder) -> Result<(), ProfileError> {
+    check_share("reorder", reorder.share)?;
+    check_span("reorder", reorder.most_ns)?;
+    if reorder.least_ns == 0 {
+        let why = "frames that are late by nothing are overtaken by nobody; say for example reorder=1%/2ms";
+        return Err(ProfileError::new("reorder", reorder, why));
+    }
+    if reorder.least_ns > reorder.most_ns {
+        return Err(ProfileError::new(
+            "reorder",
+            reorder,
+            "say the shorter time first, for example reorder=1%/1ms-5ms",
+        ));
+    }
+    Ok(())
 }
 
 fn check_burst(burst: Burst) -> Result<(), ProfileError> {

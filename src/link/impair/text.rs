@@ -17,7 +17,7 @@ impl Profile {
     /// | `rtt` | `100ms`: by which the BDP is measured; `auto`: twice the delay |
     /// | `loss`, `duplicate`, `corrupt` | share of frames: `0.1%`, `0.001` |
     /// | `burst` | share and mean length in frames: `1%/20`; `none` |
-    /// | `reorder` | share and lateness: `1%/2ms`; `none` |
+    /// | `reorder` | share and lateness: `1%/2ms`, `1%/1ms-5ms` (anything between); `none` |
     /// | `outage` | from when, for how long: `20s+3s`; may be given again for another; `none` takes back all |
     /// | `rate@TIME`, `loss@TIME`, `delay@TIME` | a new value from then on: `rate@40s=500mbit` |
     ///
@@ -138,8 +138,9 @@ fn burst(text: &str) -> Result<Burst, String> {
 }
 
 fn reorder(text: &str) -> Result<Reorder, String> {
-    let (part, late) = text.split_once('/').ok_or("say share and lateness, for example 1%/2ms")?;
-    Ok(Reorder { share: share(part)?, late_ns: span(late)? })
+    let (part, late) = text.split_once('/').ok_or("say share and lateness, for example 1%/2ms or 1%/1ms-5ms")?;
+    let (least, most) = late.split_once('-').unwrap_or((late, late));
+    Ok(Reorder { share: share(part)?, least_ns: span(least)?, most_ns: span(most)? })
 }
 
 fn outage(text: &str) -> Result<Change, String> {
@@ -170,7 +171,7 @@ impl fmt::Display for Profile {
             write!(f, ",burst={burst}")?;
         }
         if let Some(reorder) = self.reorder {
-            write!(f, ",reorder={}/{}", show_share(reorder.share), show_span(reorder.late_ns))?;
+            write!(f, ",reorder={reorder}")?;
         }
         for (key, share) in [("duplicate", self.duplicate), ("corrupt", self.corrupt)] {
             if share > 0.0 {
@@ -205,6 +206,13 @@ impl fmt::Display for Queue {
 impl fmt::Display for Burst {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", show_share(self.share), self.mean_len)
+    }
+}
+
+impl fmt::Display for Reorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", show_share(self.share), show_span(self.least_ns))?;
+        if self.most_ns != self.least_ns { write!(f, "-{}", show_span(self.most_ns)) } else { Ok(()) }
     }
 }
 

@@ -11,7 +11,7 @@ fn read(text: &str) -> Profile {
 
 #[test]
 fn every_key_is_read() {
-    let text = "rate=1gbit, delay=50ms,jitter=1ms,queue=12.5MB,rtt=80ms,loss=0.1%,burst=1%/20,reorder=1%/2ms,\
+    let text = "rate=1gbit, delay=50ms,jitter=1ms,queue=12.5MB,rtt=80ms,loss=0.1%,burst=1%/20,reorder=1%/1ms-2ms,\
                 duplicate=0.1%,corrupt=0.0001,outage=20s+3s,rate@40s=500mbit,loss@41s=2%,delay@42s=10ms";
     let rate = |bps| Rate::from_bps(bps).expect("not 0");
     let schedule = vec![
@@ -28,13 +28,13 @@ fn every_key_is_read() {
         rtt_ns: Some(80 * MILLISECOND),
         loss: 0.001,
         burst: Some(Burst { share: 0.01, mean_len: 20.0 }),
-        reorder: Some(Reorder { share: 0.01, late_ns: 2 * MILLISECOND }),
+        reorder: Some(Reorder { share: 0.01, least_ns: MILLISECOND, most_ns: 2 * MILLISECOND }),
         duplicate: 0.001,
         corrupt: 0.0001,
         schedule,
     };
     assert_eq!(read(text), expected);
-    let shown = "rate=1gbit,delay=50ms,jitter=1ms,queue=12500kB,rtt=80ms,loss=0.1%,burst=1%/20,reorder=1%/2ms,\
+    let shown = "rate=1gbit,delay=50ms,jitter=1ms,queue=12500kB,rtt=80ms,loss=0.1%,burst=1%/20,reorder=1%/1ms-2ms,\
                  duplicate=0.1%,corrupt=0.01%,outage=20s+3s,rate@40s=500mbit,loss@41s=2%,delay@42s=10ms";
     assert_eq!(expected.to_string(), shown);
     assert_eq!(Profile::default().to_string(), "rate=unlimited,delay=0");
@@ -95,7 +95,9 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("burst=1%/NaN", "burst", "1%/NaN", "at least one frame"),
     ("burst=90%/2", "burst", "90%/2", "make them longer"),
     ("reorder=1%", "reorder", "1%", "1%/2ms"),
-    ("reorder=1%/0", "reorder", "…/0", "overtake nobody"),
+    ("reorder=1%/0", "reorder", "1%/0", "overtaken by nobody"),
+    ("reorder=1%/5ms-1ms", "reorder", "1%/5ms-1ms", "the shorter time first"),
+    ("reorder=1%/1ms-", "reorder", "1%/1ms-", "no time"),
     ("reorder=200%/1ms", "reorder", "2", "between 0 and 1"),
     ("reorder=1%/130s", "reorder", "130s", "two minutes"),
     ("outage=20s", "outage", "20s", "20s+3s"),
@@ -173,7 +175,8 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 /// Profiles that can be.
 fn profiles() -> impl Strategy<Value = Profile> {
     let burst = (0.001..=0.5, 1.0..=1000.0).prop_map(|(share, mean_len)| Burst { share, mean_len });
-    let reorder = (shares(), 1..=SECOND).prop_map(|(share, late_ns)| Reorder { share, late_ns });
+    let reorder =
+        (shares(), 1..=SECOND, spans()).prop_map(|(share, least_ns, most_ns)| Reorder { share, least_ns, most_ns });
     let times = (spans(), spans(), prop::option::of(spans()));
     let dice = (shares(), prop::option::of(burst), prop::option::of(reorder), shares(), shares());
     let any = (prop::option::of(rates()), queues(), times, dice, changes()).prop_map(

@@ -94,6 +94,20 @@ fn some_are_late_and_hold_up_no_others() {
 }
 
 #[test]
+fn lateness_takes_every_value_of_its_range() {
+    let mut link = link("reorder=50%/3ns-5ns");
+    let mut count = [0_u64; 6];
+    for delivery in deliveries(&fates(&mut link, 300_000, 1000)) {
+        count[(delivery.at_ns - delivery.depart_ns) as usize] += 1;
+    }
+    assert_eq!((count[1], count[2]), (0, 0));
+    assert_share(count[0], 300_000, 0.5);
+    for late in &count[3..] {
+        assert_share(*late, 300_000, 0.5 / 3.0);
+    }
+}
+
+#[test]
 fn some_arrive_twice_at_the_same_time() {
     let mut link = link("delay=10ms,jitter=1ms,reorder=10%/1ms,duplicate=0.5%");
     let passed = deliveries(&fates(&mut link, 200_000, 12_304));
@@ -164,5 +178,5 @@ fn a_seed_means_the_same_for_ever() {
             sum = (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
-    assert_eq!(sum, 0x0d31_f78e_ca92_a7df, "{sum:#x}");
+    assert_eq!(sum, 0x1530_a064_6d04_fd5f, "{sum:#x}");
 }
