@@ -95,7 +95,7 @@ fn silence_is_noticed_over_a_link_that_takes_nothing() {
     let (mut rest, mut turns) = (&data[..], 0);
     while world.now < 2 * SECOND && ours.shared.closed.get().is_none() {
         write(&mut stream.send, &mut rest, &mut false);
-        let turn = world.a.engine.turn(world.now);
+        let turn = world.a.turn(world.now);
         turns += 1;
         world.now = turn.next_ns.unwrap_or(world.now + SECOND).max(world.now + MICROSECOND);
     }

@@ -16,9 +16,10 @@ use super::port::{Command, Commit, ConnPort, ConnectOptions, RecvPort, SendPort,
 use super::*;
 use crate::base::MacAddr;
 use crate::base::time::{MICROSECOND, SECOND};
-use crate::link::memory::{MemoryConfig, MemoryLink, pair};
+use crate::link::impair::Profile;
+use crate::link::memory::{MemoryConfig, pair};
 use crate::proto::config::Config;
-use rough::{Rough, Trouble};
+use rough::Rough;
 use std::sync::atomic::Ordering;
 
 struct Host {
@@ -34,12 +35,7 @@ struct World {
     b: Host,
 }
 
-fn host(link: MemoryLink, seed: u8, proto: Config, trouble: Trouble) -> Host {
-    host_with(link, seed, proto, trouble, Waker::noop().clone())
-}
-
-fn host_with(link: MemoryLink, seed: u8, proto: Config, trouble: Trouble, waker: Waker) -> Host {
-    let link = Rough::new(link, u64::from(seed), trouble);
+fn host(link: Rough, seed: u8, proto: Config, waker: Waker) -> Host {
     let mac = link.caps().mac;
     let (commands, receiver) = unbounded();
     let doorbell = Doorbell::new(waker);
@@ -55,24 +51,33 @@ impl Host {
         self.commands.send(command).unwrap();
         self.engine.doorbell.ring();
     }
+
+    fn turn(&mut self, now: Nanos) -> Turn {
+        self.engine.link.now = now;
+        self.engine.turn(now)
+    }
 }
 
 impl World {
     fn new(memory: MemoryConfig, proto: Config) -> World {
-        World::rough(memory, proto, Trouble::default())
+        World::rough(memory, proto, &Profile::default())
     }
 
-    fn rough(memory: MemoryConfig, proto: Config, trouble: Trouble) -> World {
+    fn rough(memory: MemoryConfig, proto: Config, trouble: &Profile) -> World {
         let (a, b) = pair(memory);
-        let mut world = World { now: SECOND, a: host(a, 1, proto.clone(), trouble), b: host(b, 2, proto, trouble) };
+        let host = |link, seed: u8| {
+            let link = Rough::new(link, u64::from(seed), trouble);
+            host(link, seed, proto.clone(), Waker::noop().clone())
+        };
+        let mut world = World { now: SECOND, a: host(a, 1), b: host(b, 2) };
         world.step();
         world
     }
 
     fn step(&mut self) {
         self.now += 5 * MICROSECOND;
-        self.a.engine.turn(self.now);
-        self.b.engine.turn(self.now);
+        self.a.turn(self.now);
+        self.b.turn(self.now);
     }
 
     fn until<T>(&mut self, what: &str, mut poll: impl FnMut(&mut World) -> Option<T>) -> T {

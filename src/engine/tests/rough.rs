@@ -3,25 +3,25 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
 use crate::base::Nanos;
+use crate::link::impair::{Fate, Impairment, Profile};
 use crate::link::memory::MemoryLink;
 use crate::link::{Frame, Link, LinkError};
 
-/// Numbers that look random and come again with their seed (splitmix64).
+/// Numbers that look random and come again with their seed.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice(SplitMix64);
 
 impl Dice {
     pub fn new(seed: u64) -> Dice {
-        Dice(seed)
+        Dice(SplitMix64::seed_from_u64(seed))
     }
 
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ word >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ word >> 31
+        self.0.next_u64()
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
@@ -37,29 +37,19 @@ impl Dice {
     }
 }
 
-/// Frames that are late at a time: each of them is one of the pool.
+/// Frames that are late at a time: each of them is one of the pool. More arrive at once, trouble or not, so a profile
+/// with a delay or a rate makes no sense here.
 const MOST_LATE: usize = 8;
 
-/// What happens to received frames, each with this many in a thousand.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Trouble {
-    pub lost: u64,
-    pub late: u64,
-    pub twice: u64,
-    pub bent: u64,
-    /// How late the late ones are at most; 0: the next turn.
-    pub delay_ns: Nanos,
-}
-
-/// A link whose received frames meet trouble, drawn from a seed.
+/// A link whose received frames meet the trouble of a profile, in which 1 ns late means the next turn.
 pub(super) struct Rough {
     inner: MemoryLink,
-    dice: Dice,
+    impairment: Impairment,
+    seed: u64,
     /// Frames that others overtake, and when each of them arrives.
     pub(super) late: Vec<(Nanos, Frame)>,
     /// The time, as far as the world has told it.
     pub(super) now: Nanos,
-    pub(super) trouble: Trouble,
     /// Frames that arrive beside those of the peer.
     pub(super) forged: VecDeque<Vec<u8>>,
     /// Takes no frames: an interface that is down.
@@ -67,15 +57,32 @@ pub(super) struct Rough {
 }
 
 impl Rough {
-    pub(super) fn new(inner: MemoryLink, seed: u64, trouble: Trouble) -> Rough {
-        Rough {
-            inner,
-            dice: Dice::new(seed),
-            late: Vec::new(),
-            now: 0,
-            trouble,
-            forged: VecDeque::new(),
-            jammed: false,
+    pub(super) fn new(inner: MemoryLink, seed: u64, trouble: &Profile) -> Rough {
+        let impairment = Impairment::new(trouble, seed).expect("a profile that can be");
+        Rough { inner, impairment, seed, late: Vec::new(), now: 0, forged: VecDeque::new(), jammed: false }
+    }
+
+    /// From now on other trouble, or with the default none.
+    pub(super) fn meet(&mut self, trouble: &Profile) {
+        self.impairment = Impairment::new(trouble, self.seed).expect("a profile that can be");
+    }
+
+    /// Appends a frame that has come out of the other end, if it arrives, or keeps it for later.
+    fn arrive(&mut self, mut frame: Frame, out: &mut Vec<Frame>) {
+        let delivery = match self.impairment.on_frame(self.now, frame.len()) {
+            Fate::Dropped(_) => return self.inner.free(frame),
+            Fate::Passed(delivery) => delivery,
+        };
+        let copy = delivery.copy_at_ns.and_then(|at_ns| Some((at_ns, self.copy(&frame)?)));
+        if let Some(bit) = delivery.corrupt_bit {
+            frame.bytes_mut()[bit as usize / 8] ^= 1 << (bit % 8);
+        }
+        for (at_ns, frame) in [(delivery.at_ns, frame)].into_iter().chain(copy) {
+            if at_ns > self.now && self.late.len() < MOST_LATE {
+                self.late.push((at_ns, frame));
+            } else {
+                out.push(frame);
+            }
         }
     }
 
@@ -111,25 +118,10 @@ impl Link for Rough {
             out.push(frame);
         }
         let now = self.now;
+        self.late.sort_by_key(|(due, _)| *due);
         out.extend(self.late.extract_if(.., |(due, _)| *due <= now).map(|(_, frame)| frame));
-        for mut frame in frames {
-            let Trouble { lost, late, twice, bent, delay_ns } = self.trouble;
-            if self.dice.hits(lost) {
-                self.inner.free(frame);
-                continue;
-            }
-            if self.dice.hits(bent) {
-                let at = self.dice.below(frame.len() as u64) as usize;
-                frame.bytes_mut()[at] ^= 0x10;
-            }
-            let copy = if self.dice.hits(twice) { self.copy(&frame) } else { None };
-            out.extend(copy);
-            if self.late.len() < MOST_LATE && self.dice.hits(late) {
-                let due = self.now + self.dice.below(delay_ns + 1);
-                self.late.push((due, frame));
-                continue;
-            }
-            out.push(frame);
+        for frame in frames {
+            self.arrive(frame, out);
         }
         out.len() - before
     }

@@ -12,10 +12,10 @@ fn a_stop_that_crosses_the_end_leaves_no_stream_behind() {
     let mut world = World::new(MemoryConfig::default(), Config::default());
     let (_conns, mut stream, peer) = world.connect_stream();
     let StreamPort { send, recv, .. } = peer;
-    world.a.engine.link.trouble.lost = 1000;
+    world.a.engine.link.meet(&Profile { loss: 1.0, ..Profile::default() });
     drop(recv);
     world.steps(20 * MICROSECOND);
-    world.a.engine.link.trouble.lost = 0;
+    world.a.engine.link.meet(&Profile::default());
     world.until("rest written", |_| write(&mut stream.send, &mut &b"rest"[..], &mut true).then_some(()));
     let shared = stream.send.shared.clone();
     world.until("an end", |_| {
@@ -125,7 +125,7 @@ fn what_nagle_holds_goes_when_it_is_switched_off() {
     let (_conns, mut stream, mut peer) = world.connect_stream();
     stream.send.shared.nagle.store(true, Ordering::Release);
     // Nothing is acknowledged, so the second write waits.
-    world.a.engine.link.trouble.lost = 1000;
+    world.a.engine.link.meet(&Profile { loss: 1.0, ..Profile::default() });
     for text in ["first", "second"] {
         world.until("written", |_| write(&mut stream.send, &mut text.as_bytes(), &mut false).then_some(()));
         world.steps(20 * MICROSECOND);

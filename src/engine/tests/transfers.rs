@@ -43,16 +43,18 @@ fn bytes_cross_in_order_and_every_frame_comes_home() {
 #[test]
 fn bytes_survive_loss_reordering_duplication_and_corruption() {
     for trouble in [
-        Trouble { lost: 50, ..Default::default() },
-        Trouble { late: 100, ..Default::default() },
-        Trouble { twice: 100, ..Default::default() },
-        Trouble { bent: 50, ..Default::default() },
-        Trouble { lost: 20, late: 20, twice: 20, bent: 20, delay_ns: 0 },
+        "loss=5%",
+        "burst=5%/10",
+        "reorder=10%/1ns",
+        "duplicate=10%",
+        "corrupt=5%",
+        "loss=2%,burst=2%/5,reorder=2%/1us-50us,duplicate=2%,corrupt=2%",
     ] {
         let memory = MemoryConfig { hold_completions: 16, hold_kicks: 8, ..Default::default() };
-        let mut world = transfer(World::rough(memory, Config::default(), trouble), 1_000_000);
+        let trouble: Profile = trouble.parse().expect("a profile");
+        let mut world = transfer(World::rough(memory, Config::default(), &trouble), 1_000_000);
         let sent = world.a.engine.endpoint.counters().clone();
-        if trouble.lost + trouble.bent > 0 {
+        if trouble.loss + trouble.corrupt > 0.0 || trouble.burst.is_some() {
             assert!(sent.retransmitted_packets > 0, "{sent:?}");
         }
     }
@@ -80,7 +82,7 @@ fn a_cookie_round_keeps_no_state_and_then_opens() {
 #[test]
 fn nobody_listening_is_a_refusal_with_words() {
     let mut world = World::new(MemoryConfig::default(), Config::default());
-    world.b.engine.turn(1);
+    world.b.turn(1);
     let (other, _) = unbounded();
     world.b.incoming = unbounded().1;
     world.b.commands.send(Command::Listen { incoming: other }).unwrap();
@@ -101,7 +103,7 @@ fn silence_ends_a_connection_and_its_streams() {
     let stream = world.open_stream(&ours);
     for _ in 0..50_000 {
         world.now += 5 * MICROSECOND;
-        world.a.engine.turn(world.now);
+        world.a.turn(world.now);
     }
     let reason = ours.shared.closed.get().expect("closed").to_string();
     assert!(reason.contains("nothing heard"), "{reason}");

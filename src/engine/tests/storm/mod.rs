@@ -65,9 +65,9 @@ struct Storm {
 }
 
 impl Sleeper {
-    fn new(link: MemoryLink, seed: u8, scene: &Scene) -> Sleeper {
+    fn new(link: Rough, seed: u8, scene: &Scene) -> Sleeper {
         let rang = Arc::new(Rang::default());
-        let host = host_with(link, seed, scene.proto.clone(), scene.trouble, rang.clone().into());
+        let host = host(link, seed, scene.proto.clone(), rang.clone().into());
         Sleeper { host, asleep: false, wake_at: 0, stopped_until: 0, rang, turns: 0, idle_turns: 0 }
     }
 
@@ -82,7 +82,6 @@ impl Sleeper {
         if now < self.stopped_until {
             return false;
         }
-        self.host.engine.link.now = now;
         let arrives = self.host.engine.link.late.iter().any(|(due, _)| *due <= now);
         if self.asleep {
             if !arrives && self.wake_at > now && !self.rang.0.swap(false, Ordering::AcqRel) && !self.readable() {
@@ -91,7 +90,7 @@ impl Sleeper {
             self.host.engine.awake();
             self.asleep = false;
         }
-        let turn = self.host.engine.turn(now);
+        let turn = self.host.turn(now);
         self.turns += 1;
         if turn.worked {
             return true;
@@ -111,7 +110,8 @@ impl Sleeper {
 impl Storm {
     fn new(seed: u64, scene: &Scene) -> Storm {
         let (a, b) = pair(scene.memory.clone());
-        let hosts = [Sleeper::new(a, 1, scene), Sleeper::new(b, 2, scene)];
+        let link = |inner, host| Rough::new(inner, seed << 1 | host, &scene.trouble);
+        let hosts = [Sleeper::new(link(a, 0), 1, scene), Sleeper::new(link(b, 1), 2, scene)];
         let mut storm = Storm {
             seed,
             now: SECOND,
@@ -124,7 +124,7 @@ impl Storm {
         };
         // What is asked before anybody listens is refused.
         for sleeper in &mut storm.hosts {
-            sleeper.host.engine.turn(SECOND);
+            sleeper.host.turn(SECOND);
         }
         storm
     }
@@ -353,7 +353,7 @@ fn run(seed: u64) {
         storm.pass(busy, scene.tick_ns);
         if !calm && storm.now - storm.start >= scene.trouble_ns {
             calm = true;
-            storm.hosts.iter_mut().for_each(|sleeper| sleeper.host.engine.link.trouble = Trouble::default());
+            storm.hosts.iter_mut().for_each(|sleeper| sleeper.host.engine.link.meet(&Profile::default()));
         }
         assert!(storm.now - storm.start < scene.trouble_ns + PATIENCE_NS, "takes too long: {}", storm.picture());
     }
@@ -415,7 +415,7 @@ fn check_home(sleeper: &Sleeper, scene: &Scene) {
     assert!(idle < 20 * worked + 20_000, "{idle} turns for nothing beside {worked}");
     let mut counters = engine.endpoint.counters_now().clone();
     assert_eq!(counters.drop_beyond_credit, 0);
-    if scene.trouble.bent > 0 {
+    if scene.trouble.corrupt > 0.0 {
         (counters.drop_malformed, counters.drop_version) = (0, 0);
     }
     assert_eq!((counters.drop_malformed, counters.drop_version), (0, 0));
@@ -442,7 +442,7 @@ fn a_storm_leaves_every_byte_in_its_place_and_every_frame_at_home() {
 #[test]
 fn silence_between_the_living_is_bridged() {
     let mut scene = Scene::draw(0);
-    scene.trouble = Trouble { lost: 200, ..Default::default() };
+    scene.trouble = Profile { loss: 0.2, ..Profile::default() };
     let plan = ConnPlan { from: 0, opens: [vec![], vec![]], rude: None, early: [false; 2] };
     let mut storm = Storm::new(0, &scene);
     storm.connect(&plan, MICROSECOND);

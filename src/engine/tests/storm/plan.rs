@@ -1,8 +1,9 @@
 //! What the storm's programs mean to do, drawn from the seed alone, so that both ends know it.
 
-use super::super::rough::{Dice, Trouble};
+use super::super::rough::Dice;
 use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use crate::base::{Nanos, Rate};
+use crate::link::impair::{Burst, Profile, Reorder};
 use crate::link::memory::MemoryConfig;
 use crate::proto::config::Config;
 use crate::proto::recovery::Algorithm;
@@ -11,7 +12,7 @@ use crate::proto::recovery::Algorithm;
 pub struct Scene {
     pub memory: MemoryConfig,
     pub proto: Config,
-    pub trouble: Trouble,
+    pub trouble: Profile,
     /// When the trouble stops, counted from the start.
     pub trouble_ns: Nanos,
     pub conns: Vec<ConnPlan>,
@@ -66,11 +67,7 @@ pub struct ReadPlan {
 impl Scene {
     pub fn draw(seed: u64) -> Scene {
         let mut dice = Dice::new(seed);
-        let rough = dice.pick(&[0, 10, 50, 100]);
-        let mut part = || if dice.hits(500) { dice.below(rough + 1) } else { 0 };
-        let [lost, late, twice, bent] = [part(), part(), part(), part()];
-        let delay_ns = dice.pick(&[0, 20, 500, 5000]) * MICROSECOND;
-        let trouble = Trouble { lost, late, twice, bent, delay_ns };
+        let trouble = trouble(&mut dice);
         let streams = dice.pick(&[1, 3, 8, 20]);
         let count = dice.pick(&[1, 1, 2, 3]);
         let mut scene = Scene {
@@ -88,6 +85,23 @@ impl Scene {
             scene.proto.idle_timeout_ns = 2 * SECOND;
         }
         scene
+    }
+}
+
+/// Each kind of trouble in half of the scenes, for up to a tenth of the frames.
+fn trouble(dice: &mut Dice) -> Profile {
+    let rough = dice.pick(&[0, 10, 50, 100]);
+    let mut part = || if dice.hits(500) { dice.below(rough + 1) as f64 / 1000.0 } else { 0.0 };
+    let [loss, late, duplicate, corrupt, bad] = [part(), part(), part(), part(), part()];
+    let reorder = Reorder { share: late, least_ns: 1, most_ns: 1 + dice.pick(&[0, 20, 500, 5000]) * MICROSECOND };
+    let burst = Burst { share: bad, mean_len: dice.pick(&[1.0, 5.0, 20.0]) };
+    Profile {
+        loss,
+        duplicate,
+        corrupt,
+        reorder: (late > 0.0).then_some(reorder),
+        burst: (bad > 0.0).then_some(burst),
+        ..Profile::default()
     }
 }
 
