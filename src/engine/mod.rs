@@ -55,15 +55,21 @@ pub struct EngineConfig {
     pub seed: [u8; 32],
 }
 
+/// How often the connections are asked for their paths' patience. Lower: a look at each of them, a thousand perhaps, is
+/// felt. Higher: a new short path suffers an old long one's patience for that long.
+const PATIENCE_EVERY_NS: Nanos = 10 * MILLISECOND;
+
 /// What a turn did, and when the next one is needed.
 #[derive(Clone, Debug)]
 pub struct Turn {
     /// Something moved: the next turn should follow at once.
     pub worked: bool,
-    /// Frames that came from the link.
-    pub received: usize,
+    /// Frames that came from the link or went to it.
+    pub moved: usize,
     /// The next deadline, pacing included.
     pub next_ns: Option<Nanos>,
+    /// How long what arrives may wait without anybody noticing: the patience of the shortest path in use.
+    pub patience_ns: Nanos,
     /// The link stopped working; every connection has been told.
     pub failed: Option<LinkError>,
 }
@@ -99,6 +105,9 @@ pub struct Engine<L: Link> {
     in_link: usize,
     waking: Vec<usize>,
     wake_at_ns: Nanos,
+    patience_ns: Nanos,
+    /// When to ask the transport for it again.
+    patience_until_ns: Nanos,
     rx: Vec<Frame>,
     reaped: Vec<Frame>,
     tx: VecDeque<Frame>,
@@ -140,6 +149,8 @@ impl<L: Link> Engine<L> {
             in_link: 0,
             waking: Vec::new(),
             wake_at_ns: NEVER,
+            patience_ns: 0,
+            patience_until_ns: 0,
             rx: Vec::with_capacity(BURST),
             reaped: Vec::with_capacity(4 * BURST),
             tx: VecDeque::with_capacity(2 * BURST),
@@ -167,7 +178,13 @@ impl<L: Link> Engine<L> {
         if let Some(error) = &failed {
             self.close_all(now, &CloseReason::Link(error.to_string()));
         }
-        Turn { worked: reaped + received + asked + sent > 0, received, next_ns: self.next_ns(now), failed }
+        Turn {
+            worked: reaped + received + asked + sent > 0,
+            moved: received + sent,
+            next_ns: self.next_ns(now),
+            patience_ns: self.patience(now),
+            failed,
+        }
     }
 
     /// Whether the worker may sleep: nothing of the application's waits. Says "asleep" to the doorbell if so.
@@ -210,6 +227,14 @@ impl<L: Link> Engine<L> {
     /// The link, for its caps and counters.
     pub fn link(&self) -> &L {
         &self.link
+    }
+
+    fn patience(&mut self, now: Nanos) -> Nanos {
+        if now >= self.patience_until_ns {
+            self.patience_ns = self.endpoint.patience_ns();
+            self.patience_until_ns = now + PATIENCE_EVERY_NS;
+        }
+        self.patience_ns
     }
 
     fn next_ns(&self, now: Nanos) -> Option<Nanos> {

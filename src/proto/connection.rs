@@ -182,6 +182,7 @@ impl Connection {
         let mtu = self.local.mtu.min(remote.mtu);
         self.sched = Scheduler::new(self.max_payload());
         self.recovery = new_recovery(cx.config, mtu, rtt_ns.unwrap_or(INITIAL_RTT_NS), cx.frames);
+        self.received.set_patience(self.recovery.rtt().patience_ns());
     }
 
     /// Ethernet payload that both sides can take.

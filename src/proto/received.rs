@@ -16,15 +16,16 @@ use crate::wire::{Ack, AckWords};
 /// take a third of the data sender's core, which is what limits the transfer. Lower: that. Higher: the sender gets its
 /// window back in pieces larger than its own bursts.
 const ACK_PACKETS: u32 = 64;
-/// Longest that an ACK is held back. 64 packets of 1500 bytes take 77 µs at 10 Gbit/s. Lower: more ACKs than one per
-/// 64 packets below that rate. Higher: slow start at LAN round trips waits for us.
+/// Longest that an ACK is held back, on short paths; on longer ones, twice the path's patience. 64 packets of 1500
+/// bytes take 77 µs at 10 Gbit/s. Lower: more ACKs than one per 64 packets below that rate. Higher: slow start at LAN
+/// round trips waits for us.
 pub const ACK_DELAY_NS: Nanos = 100 * MICROSECOND;
-/// Nothing has arrived for this long: the peer has come to the end of what it may send, so answer. A paced sender is
-/// silent for up to 40 µs between its bursts. Lower: an ACK for each of those bursts. Higher: added to each round trip
-/// of a window that is smaller than [`ACK_PACKETS`].
+/// Nothing has arrived for this long (on longer paths: for the path's patience): the peer has come to the end of what
+/// it may send, so answer. A paced sender is silent for up to 40 µs between its bursts. Lower: an ACK for each of those
+/// bursts. Higher: added to each round trip of a window that is smaller than [`ACK_PACKETS`].
 const IDLE_NS: Nanos = 50 * MICROSECOND;
-/// A gap is told at once, but not more often than this. 5% loss at 1 Mpps are 50 gaps per ms. Lower: an ACK for each of
-/// them. Higher: losses on 50 µs links are repaired later.
+/// A gap is told at once, but not more often than this (or the path's patience). 5% loss at 1 Mpps are 50 gaps per ms.
+/// Lower: an ACK for each of them. Higher: losses on 50 µs links are repaired later.
 const GAP_SPACING_NS: Nanos = 20 * MICROSECOND;
 /// How many ACKs tell about a number: the first and 15 more, 1.6 ms of them. At 64 packets each that is a word or two
 /// (8 to 16 bytes) apiece. Lower: a burst of lost ACKs leaves a hole that only the sweep fills. Higher: longer ACKs.
@@ -67,6 +68,8 @@ pub struct Received {
     history: [u64; REPEATS],
     acks: u64,
     last_ack_ns: Nanos,
+    /// How long the path lets things wait ([`Rtt::patience_ns`](super::recovery::Rtt::patience_ns)).
+    patience_ns: Nanos,
     /// Next word of the sweep.
     sweep_word: u64,
     sweep_wanted: bool,
@@ -109,10 +112,16 @@ impl Received {
             history: [0; REPEATS],
             acks: 0,
             last_ack_ns: 0,
+            patience_ns: 0,
             sweep_word: 0,
             sweep_wanted: false,
             words: Box::new([0; MAX_ACK_WORDS]),
         }
+    }
+
+    /// The path's patience, as far as it is known.
+    pub fn set_patience(&mut self, patience_ns: Nanos) {
+        self.patience_ns = patience_ns;
     }
 
     /// The peer no longer waits for packets below `number`. To be told before the packet that carries it.
@@ -178,8 +187,10 @@ impl Received {
         if pending.eliciting >= ACK_PACKETS || pending.urgent || self.sweep_wanted {
             return Some(0);
         }
-        let due = (pending.first_ns + ACK_DELAY_NS).min(pending.last_ns + IDLE_NS);
-        Some(if pending.gap { due.min(self.last_ack_ns + GAP_SPACING_NS) } else { due })
+        let patience_ns = self.patience_ns;
+        let due =
+            (pending.first_ns + ACK_DELAY_NS.max(2 * patience_ns)).min(pending.last_ns + IDLE_NS.max(patience_ns));
+        Some(if pending.gap { due.min(self.last_ack_ns + GAP_SPACING_NS.max(patience_ns)) } else { due })
     }
 
     /// The next ACK, with at most `max_words` words; to be asked again until `None`, as one may not hold all the news.

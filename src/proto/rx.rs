@@ -317,6 +317,7 @@ impl Connection {
     pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, outcome: &Outcome) {
         if let Some(rtt_ns) = outcome.rtt_sample_ns {
             cx.out.rtt.record(rtt_ns);
+            self.received.set_patience(self.recovery.rtt().patience_ns());
         }
         cx.counters.lost_packets += outcome.lost.len() as u64;
         cx.counters.spurious_losses += outcome.spurious.len() as u64;

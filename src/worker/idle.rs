@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::base::Nanos;
 use crate::base::time::{MICROSECOND, MILLISECOND};
+use crate::engine::Turn;
 
 /// How a worker waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,15 +32,18 @@ const SPIN_BEFORE_NS: Nanos = 50 * MICROSECOND;
 /// The least time of a sleep worth its system call.
 const SHORTEST_SLEEP_NS: Nanos = 2 * MICROSECOND;
 
-/// How long `adaptive` rests while it receives at a high rate and has caught up: 30 µs of 10 Gbit/s are 25 frames, so a
-/// turn handles a burst instead of a frame, and the core is free for the application in between. It rests on a timer,
-/// not on the link, so the sender's core pays no wake-up. Shorter saves little, since ending a rest costs 5 µs and
-/// more; longer delays ACKs by more than a cable's round trip.
+/// How long `adaptive` rests while frames move at a high rate and it has caught up, on short paths: 30 µs of 10 Gbit/s
+/// are 25 frames, so a turn handles a burst instead of a frame, and the core is free for the application in between. It
+/// rests on a timer, not on the link, so the sender's core pays no wake-up. Shorter saves little, since ending a rest
+/// costs 5 µs and more; longer delays ACKs by more than a cable's round trip. On longer paths it rests for the path's
+/// patience.
 const REST_NS: Nanos = 30 * MICROSECOND;
-/// What counts as a high rate: so many frames received …
+/// What counts as a high rate on a short path: so many frames moved …
 const FLOW_FRAMES: u64 = 64;
-/// … within this. 64 in a millisecond are 0.8 Gbit/s. Lower rates would have rests in which nothing arrives, paid
-/// for in latency.
+/// … and on a long one, where whoever hears each frame of a slow flow pays a wake-up for each …
+const LONG_PATH_FLOW_FRAMES: u64 = 8;
+/// … within this. 64 in a millisecond are 0.8 Gbit/s, 8 are 0.1. Lower rates would have rests in which nothing arrives,
+/// paid for in latency.
 const FLOW_SPAN_NS: Nanos = MILLISECOND;
 
 /// The rate at which frames arrive, as far as the policy cares.
@@ -47,16 +51,17 @@ const FLOW_SPAN_NS: Nanos = MILLISECOND;
 pub(super) struct Flow {
     since_ns: Nanos,
     frames: u64,
-    high: bool,
+    /// Frames in [`FLOW_SPAN_NS`].
+    pace: u64,
 }
 
 impl Flow {
-    /// A turn at `now` received `frames`.
+    /// A turn at `now` received or sent `frames`.
     pub(super) fn on_turn(&mut self, now: Nanos, frames: usize) {
         self.frames += frames as u64;
         let span_ns = now.saturating_sub(self.since_ns);
         if span_ns >= FLOW_SPAN_NS {
-            self.high = self.frames * FLOW_SPAN_NS >= FLOW_FRAMES * span_ns;
+            self.pace = self.frames * FLOW_SPAN_NS / span_ns;
             self.since_ns = now;
             self.frames = 0;
         }
@@ -75,17 +80,28 @@ pub(super) enum Step {
 }
 
 impl Idle {
-    /// The step at `now`, when the last work was done at `worked_ns` and the next timer is due at `next_ns`.
-    pub(super) fn step(self, now: Nanos, worked_ns: Nanos, next_ns: Option<Nanos>, flow: &Flow) -> Step {
-        let ahead = next_ns.map(|at| at.saturating_sub(now));
+    /// The step at `now`, after a turn that found nothing to do, when the last work was done at `worked_ns`.
+    pub(super) fn step(self, now: Nanos, worked_ns: Nanos, turn: &Turn, flow: &Flow) -> Step {
+        let ahead = turn.next_ns.map(|at| at.saturating_sub(now));
+        let long = turn.patience_ns > REST_NS;
         let (linger, margin) = match self {
             Idle::Spin => return Step::Spin,
+            // A long path leaves time to wake up, and its pacer makes good what a late wake-up missed.
+            Idle::Adaptive if long => (LINGER_NS.max(2 * turn.patience_ns), 0),
             Idle::Adaptive => (LINGER_NS, SPIN_BEFORE_NS),
             Idle::Sleep => (0, 0),
         };
         if now.saturating_sub(worked_ns) < linger {
-            let rest_ns = ahead.map_or(REST_NS, |ahead| ahead.min(REST_NS));
-            return if flow.high && rest_ns > SHORTEST_SLEEP_NS { Step::Rest(rest_ns) } else { Step::Spin };
+            let (most_ns, high) = match long {
+                true => (turn.patience_ns, LONG_PATH_FLOW_FRAMES),
+                false => (REST_NS, FLOW_FRAMES),
+            };
+            let rest_ns = ahead.map_or(most_ns, |ahead| ahead.min(most_ns));
+            match flow.pace >= high {
+                true if rest_ns > SHORTEST_SLEEP_NS => return Step::Rest(rest_ns),
+                false if long => {}
+                _ => return Step::Spin,
+            }
         }
         match ahead {
             None => Step::Sleep(None),
@@ -123,6 +139,18 @@ mod tests {
     use super::*;
     use crate::base::time::SECOND;
 
+    fn idle_turn(next_ns: Option<Nanos>, patience_ns: Nanos) -> Turn {
+        Turn { worked: false, moved: 0, next_ns, patience_ns, failed: None }
+    }
+
+    /// `frames` moved in the millisecond that ends at `now`.
+    fn flow_of(frames: u64, now: Nanos) -> Flow {
+        let mut flow = Flow::default();
+        flow.on_turn(now - FLOW_SPAN_NS, 1);
+        flow.on_turn(now, frames as usize);
+        flow
+    }
+
     #[test]
     fn a_policy_reads_as_it_is_shown() {
         for idle in [Idle::Spin, Idle::Adaptive, Idle::Sleep] {
@@ -134,7 +162,7 @@ mod tests {
     #[test]
     fn adaptive_lingers_then_sleeps_until_just_before_the_timer() {
         let now = SECOND;
-        let step = |worked, next| Idle::Adaptive.step(now, worked, next, &Flow::default());
+        let step = |worked, next| Idle::Adaptive.step(now, worked, &idle_turn(next, 0), &Flow::default());
         assert_eq!(step(now - LINGER_NS + 1, None), Step::Spin);
         assert_eq!(step(now - LINGER_NS, None), Step::Sleep(None));
         assert_eq!(step(0, Some(now + SPIN_BEFORE_NS)), Step::Spin);
@@ -144,26 +172,32 @@ mod tests {
 
     #[test]
     fn adaptive_rests_within_a_flow_and_never_past_a_timer() {
-        let mut flow = Flow::default();
-        flow.on_turn(SECOND, FLOW_FRAMES as usize - 1);
-        flow.on_turn(SECOND + FLOW_SPAN_NS, FLOW_FRAMES as usize);
-        let now = SECOND + FLOW_SPAN_NS + 1;
-        let step = |next| Idle::Adaptive.step(now, now, next, &flow);
-        assert_eq!(step(None), Step::Rest(REST_NS));
-        assert_eq!(step(Some(now + REST_NS / 2)), Step::Rest(REST_NS / 2));
-        assert_eq!(step(Some(now + 1)), Step::Spin);
-        assert_eq!(Idle::Spin.step(now, now, None, &flow), Step::Spin);
-        flow.on_turn(now + FLOW_SPAN_NS, 1);
-        assert_eq!(Idle::Adaptive.step(now, now, None, &flow), Step::Spin, "a trickle is no flow");
+        let now = SECOND;
+        let step = |next, frames| Idle::Adaptive.step(now, now, &idle_turn(next, 0), &flow_of(frames, now));
+        assert_eq!(step(None, FLOW_FRAMES), Step::Rest(REST_NS));
+        assert_eq!(step(Some(now + REST_NS / 2), FLOW_FRAMES), Step::Rest(REST_NS / 2));
+        assert_eq!(step(Some(now + 1), FLOW_FRAMES), Step::Spin);
+        assert_eq!(step(None, FLOW_FRAMES - 1), Step::Spin, "a trickle is no flow");
+        assert_eq!(Idle::Spin.step(now, now, &idle_turn(None, 0), &flow_of(FLOW_FRAMES, now)), Step::Spin);
+    }
+
+    #[test]
+    fn on_a_long_path_adaptive_rests_for_its_patience_and_does_not_spin() {
+        let (now, patience) = (SECOND, 250 * MICROSECOND);
+        let step = |next, frames| Idle::Adaptive.step(now, now, &idle_turn(next, patience), &flow_of(frames, now));
+        assert_eq!(step(None, LONG_PATH_FLOW_FRAMES), Step::Rest(patience));
+        assert_eq!(step(Some(now + patience / 2), LONG_PATH_FLOW_FRAMES), Step::Rest(patience / 2));
+        assert_eq!(step(Some(now), LONG_PATH_FLOW_FRAMES), Step::Spin, "due already");
+        assert_eq!(step(None, LONG_PATH_FLOW_FRAMES - 1), Step::Sleep(None), "hears what arrives");
+        assert_eq!(step(Some(now + MILLISECOND), 0), Step::Sleep(Some(MILLISECOND)));
     }
 
     #[test]
     fn spin_never_sleeps_and_sleep_never_lingers() {
-        assert_eq!(Idle::Spin.step(SECOND, 0, None, &Flow::default()), Step::Spin);
-        assert_eq!(Idle::Sleep.step(SECOND, SECOND, None, &Flow::default()), Step::Sleep(None));
-        assert_eq!(
-            Idle::Sleep.step(SECOND, SECOND, Some(SECOND + MILLISECOND), &Flow::default()),
-            Step::Sleep(Some(MILLISECOND))
-        );
+        let flow = Flow::default();
+        assert_eq!(Idle::Spin.step(SECOND, 0, &idle_turn(None, 0), &flow), Step::Spin);
+        assert_eq!(Idle::Sleep.step(SECOND, SECOND, &idle_turn(None, 0), &flow), Step::Sleep(None));
+        let turn = idle_turn(Some(SECOND + MILLISECOND), 0);
+        assert_eq!(Idle::Sleep.step(SECOND, SECOND, &turn, &flow), Step::Sleep(Some(MILLISECOND)));
     }
 }

@@ -91,7 +91,7 @@ fn turn_until_stopped<D: Driven>(shared: &Shared, waker: &EventWaker, idle: Idle
     loop {
         let turn = engine.turn(now);
         turns += 1;
-        flow.on_turn(now, turn.received);
+        flow.on_turn(now, turn.moved);
         if let Some(error) = turn.failed {
             return Some(error.to_string());
         }
@@ -106,7 +106,7 @@ fn turn_until_stopped<D: Driven>(shared: &Shared, waker: &EventWaker, idle: Idle
             worked_ns = now;
             continue;
         }
-        let slept = match idle.step(now, worked_ns, turn.next_ns, &flow) {
+        let slept = match idle.step(now, worked_ns, &turn, &flow) {
             Step::Sleep(span) => sleep(engine, waker, span, true),
             Step::Rest(span) => sleep(engine, waker, Some(span), false),
             Step::Spin => false,

@@ -51,7 +51,7 @@ impl<F: FnMut(Nanos) -> Turn> Driven for Fake<F> {
     fn record_turn(&mut self, _span_ns: Nanos) {}
 }
 
-const NOTHING: Turn = Turn { worked: false, received: 0, next_ns: None, failed: None };
+const NOTHING: Turn = Turn { worked: false, moved: 0, next_ns: None, patience_ns: 0, failed: None };
 
 fn caps() -> Caps {
     crate::link::memory::pair(Default::default()).0.caps().clone()

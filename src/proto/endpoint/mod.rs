@@ -189,6 +189,12 @@ impl Endpoint {
         self.wheel.next().unwrap_or(NEVER).min(self.discovery.poll_timeout())
     }
 
+    /// How long every connection's path lets things wait; 0 without any. Costs a look at each connection.
+    pub fn patience_ns(&self) -> Nanos {
+        let patience = self.conns.iter().map(|(_, conn)| conn.recovery.rtt().patience_ns());
+        patience.min().unwrap_or(0)
+    }
+
     /// Something may be there to send: `poll_transmit` was not asked until it said `None`.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()

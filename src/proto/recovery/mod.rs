@@ -168,7 +168,7 @@ impl Recovery {
         let newly = self.take(ack, out);
         self.ring.settle();
         if let Some(sent) = largest {
-            let delay_ns = Nanos::from(ack.delay_ns).min(self.max_ack_delay_ns);
+            let delay_ns = Nanos::from(ack.delay_ns).min(self.max_ack_delay_ns + 2 * self.rtt.patience_ns());
             let sample_ns = now.saturating_sub(sent.packet.sent_ns);
             out.rtt_sample_ns = Some(self.rtt.on_sample(now, sample_ns, delay_ns));
         }
@@ -420,7 +420,7 @@ impl Recovery {
 
     fn retune(&mut self) {
         self.cwnd_bytes = self.controller.cwnd_bytes();
-        self.pacer.set_rate(self.controller.pacing_bps(&self.rtt));
+        self.pacer.set_rate(self.controller.pacing_bps(&self.rtt), self.rtt.patience_ns());
     }
 }
 

@@ -10,13 +10,13 @@ use crate::base::time::MICROSECOND;
 /// Most packets in one permit: the NIC batch of a turn. More would keep a turn from its other work and overrun a
 /// 256-entry peer ring (veth); fewer would pay the kick for less.
 pub const BURST_PACKETS: u64 = 64;
-/// How far one burst may run ahead of the schedule. 40 µs at 10 Gbit/s are 33 frames: enough to pay for a kick, and no
-/// more than a shallow switch buffer holds. Lower: bursts of one or two frames at 10 Gbit/s, a kick each.
-/// Higher: microbursts, which drop first at a slower hop.
+/// How far one burst may run ahead of the schedule, on short paths (on longer ones, the path's patience). 40 µs at 10
+/// Gbit/s are 33 frames: enough to pay for a kick, and no more than a shallow switch buffer holds. Lower: bursts of one
+/// or two frames at 10 Gbit/s, a kick each. Higher: microbursts, which drop first at a slower hop.
 const QUANTUM_NS: Nanos = 40 * MICROSECOND;
-/// How far behind its schedule a sender may be and still make good. A turn of a loaded worker takes 20–100 µs and a
-/// timed `poll` wakes 50 µs late. Lower: the rate is missed by what such turns cost. Higher: after a preemption the
-/// path sees that much at line speed.
+/// How far behind its schedule a sender may be and still make good, beside the path's patience. A turn of a loaded
+/// worker takes 20–100 µs and a timed `poll` wakes 50 µs late. Lower: the rate is missed by what such turns cost.
+/// Higher: after a preemption the path sees that much at line speed.
 const CREDIT_NS: Nanos = 250 * MICROSECOND;
 
 /// The pacer of one connection.
@@ -29,6 +29,8 @@ pub struct Pacer {
     ns_per_byte_q32: u64,
     /// How far a burst may run ahead: [`QUANTUM_NS`], or what [`BURST_PACKETS`] take where that is less.
     quantum_ns: Nanos,
+    /// What may be made good: [`CREDIT_NS`] and the patience.
+    credit_ns: Nanos,
     next_ns: Nanos,
     fraction_q32: u64,
     /// The burst is over: wait for the schedule.
@@ -52,24 +54,27 @@ impl Pacer {
             rate_bps: 0,
             ns_per_byte_q32: 0,
             quantum_ns: 0,
+            credit_ns: CREDIT_NS,
             next_ns: 0,
             fraction_q32: 0,
             closed: false,
         }
     }
 
-    /// Sets the rate in wire bits per second; `None` for no pacing.
-    pub fn set_rate(&mut self, rate_bps: Option<u64>) {
+    /// Sets the rate in wire bits per second, `None` for no pacing, and how long a burst may be in the making.
+    pub fn set_rate(&mut self, rate_bps: Option<u64>, patience_ns: Nanos) {
         // 1 kbit/s at least: slower is never meant, and keeps the fixed-point factor in range.
         let rate_bps = rate_bps.map_or(0, |rate| rate.max(1_000));
-        if rate_bps != self.rate_bps {
+        let credit_ns = CREDIT_NS + patience_ns;
+        if rate_bps != self.rate_bps || credit_ns != self.credit_ns {
+            self.credit_ns = credit_ns;
             self.rate_bps = rate_bps;
             self.ns_per_byte_q32 = match rate_bps {
                 0 => 0,
                 rate => ((8_000_000_000_u128 << 32) / u128::from(rate)) as u64,
             };
             let batch_ns = (self.duration_of_q32(BURST_PACKETS * self.mtu_wire_bytes) >> 32) as u64;
-            self.quantum_ns = QUANTUM_NS.min(batch_ns).max(1);
+            self.quantum_ns = QUANTUM_NS.max(patience_ns).min(batch_ns).max(1);
         }
     }
 
@@ -92,7 +97,7 @@ impl Pacer {
         if self.closed && self.next_ns > now {
             return Pace::At(self.next_ns);
         }
-        let begin = self.next_ns.max(now.saturating_sub(CREDIT_NS));
+        let begin = self.next_ns.max(now.saturating_sub(self.credit_ns));
         let span = (now + self.quantum_ns).saturating_sub(begin);
         Pace::Now(self.bytes_in(span).clamp(self.mtu_wire_bytes, burst))
     }
@@ -102,7 +107,7 @@ impl Pacer {
         if self.rate_bps == 0 {
             return;
         }
-        let earliest = now.saturating_sub(CREDIT_NS);
+        let earliest = now.saturating_sub(self.credit_ns);
         if self.next_ns < earliest {
             self.next_ns = earliest;
             self.fraction_q32 = 0;
@@ -154,7 +159,7 @@ mod tests {
             for turn in [1_000, 7_321, 30_000] {
                 for packet in [84, 1538] {
                     let mut pacer = Pacer::new(1538);
-                    pacer.set_rate(Some(rate));
+                    pacer.set_rate(Some(rate), 0);
                     let sent = run(&mut pacer, SECOND / 10, turn, packet) as f64;
                     let due = rate as f64 / 80.0;
                     let slack = rate as f64 / 8e9 * (CREDIT_NS + QUANTUM_NS) as f64 + 2.0 * 1538.0;
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn after_silence_no_more_than_the_credit_is_made_good() {
         let mut pacer = Pacer::new(1538);
-        pacer.set_rate(Some(1_000_000_000));
+        pacer.set_rate(Some(1_000_000_000), 0);
         pacer.on_sent(SECOND, 1538);
         let sent = run(&mut pacer, 1, 1, 1538) + run(&mut pacer, 1, 1, 1538);
         assert!(sent <= 125 * 290 + 2 * 1538, "{sent}");
@@ -177,7 +182,7 @@ mod tests {
     #[test]
     fn who_asks_before_each_packet_gets_bursts_as_well() {
         let mut pacer = Pacer::new(1538);
-        pacer.set_rate(Some(10_000_000_000));
+        pacer.set_rate(Some(10_000_000_000), 0);
         let (mut bursts, mut packets, mut open) = (0, 0, false);
         for now in (SECOND..SECOND + 10_000_000).step_by(500) {
             while let Pace::Now(_) = pacer.poll(now) {
@@ -189,6 +194,24 @@ mod tests {
         }
         assert!((8_120..8_400).contains(&packets), "{packets} packets in 10 ms at 10 Gbit/s");
         assert!((30..36).contains(&(packets / bursts)), "{packets} packets in {bursts} bursts");
+    }
+
+    #[test]
+    fn a_long_path_gets_longer_bursts_at_the_same_rate() {
+        let mut pacer = Pacer::new(1538);
+        pacer.set_rate(Some(1_000_000_000), 250 * MICROSECOND);
+        let sent = run(&mut pacer, SECOND / 10, 1_000, 1538) as f64;
+        assert!((sent - 12.5e6).abs() < 125.0 * 750.0 + 2.0 * 1538.0, "{sent}");
+        let (mut bursts, mut packets, mut open) = (0, 0, false);
+        for now in (2 * SECOND..2 * SECOND + 100_000_000).step_by(1_000) {
+            while let Pace::Now(_) = pacer.poll(now) {
+                bursts += u64::from(!std::mem::replace(&mut open, true));
+                pacer.on_sent(now, 1538);
+                packets += 1;
+            }
+            open = false;
+        }
+        assert!((19..23).contains(&(packets / bursts)), "{packets} packets in {bursts} bursts");
     }
 
     #[test]
