@@ -2,7 +2,7 @@
 //!
 //! Decides: how frames are lent, sent and given back. Does not: know our protocol, or decide when to sleep.
 //! Called by: `engine` (every verb), `worker` (`poll_fd`). Implemented by: `xdp`, and here by `memory`, `packet` and
-//! the `pcap` tee around any of them. `impair` beside them only says what would become of frames on a bad link.
+//! the `pcap` tee around any of them.
 //! Invariant: every frame of the pool is in exactly one place: the link (free, fill or tx ring) or its token's holder.
 
 mod boxed;

@@ -1,0 +1,241 @@
+//! The command line.
+
+use clap::Parser;
+use farwire::base::time::MILLISECOND;
+use farwire::base::{Nanos, size, time};
+use farwire::link::impair::{Profile, ProfileError};
+use farwire::xdp::Mode;
+
+/// Emulate a link between two interfaces: rate, delay, queue, loss and worse, in real time, for every frame.
+///
+/// Run it on a machine with two interfaces, as root: what arrives on LEFT leaves by RIGHT and the other way round, as
+/// if a long cable were between them: at a rate, after a delay, through a queue, with losses. The interfaces are taken
+/// through AF_XDP: while it runs their frames pass by the kernel (an address on them is not reachable), and when it
+/// ends nothing is left behind. Both directions are alike unless --right or --left say otherwise.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "linkem", version, after_long_help = AFTERWARDS)]
+pub struct Options {
+    /// The one interface.
+    #[arg(value_name = "LEFT")]
+    pub left: String,
+    /// The other interface.
+    #[arg(value_name = "RIGHT")]
+    pub right: String,
+
+    /// Bits per second on the wire, with preamble, FCS and gap as on Ethernet: 1gbit, 940mbit. Without: no bottleneck.
+    #[arg(long, value_name = "RATE", help_heading = LINK)]
+    rate: Option<String>,
+    /// One-way delay: 50ms. The round trip is twice this, if both directions are alike.
+    #[arg(long, value_name = "TIME", help_heading = LINK)]
+    delay: Option<String>,
+    /// More delay, wandering between nothing and this; frames keep their order.
+    #[arg(long, value_name = "TIME", help_heading = LINK)]
+    jitter: Option<String>,
+    /// What may wait for the bottleneck (drop-tail), in bytes, time or bandwidth-delay products: 12.5MB, 20ms, 0.1bdp.
+    /// Without: 1 BDP of rate and twice the delay, at least 256 full frames.
+    #[arg(long, value_name = "SIZE", help_heading = LINK)]
+    queue: Option<String>,
+    /// The round trip that a BDP is counted by, if it is not twice the delay.
+    #[arg(long, value_name = "TIME", help_heading = LINK)]
+    rtt: Option<String>,
+    /// Share of frames lost at random: 0.1%, 0.001. They have taken their time on the wire.
+    #[arg(long, value_name = "SHARE", help_heading = LINK)]
+    loss: Option<String>,
+    /// Losses in bursts (Gilbert's model), beside the random ones: share and mean length in frames, 1%/20.
+    #[arg(long, value_name = "SHARE/LEN", help_heading = LINK)]
+    burst_loss: Option<String>,
+    /// Frames held back so that others overtake them: share and by how much, 1%/2ms.
+    #[arg(long, value_name = "SHARE/TIME", help_heading = LINK)]
+    reorder: Option<String>,
+    /// Share of frames that arrive twice.
+    #[arg(long, value_name = "SHARE", help_heading = LINK)]
+    duplicate: Option<String>,
+    /// Share of frames that arrive with one flipped bit.
+    #[arg(long, value_name = "SHARE", help_heading = LINK)]
+    corrupt: Option<String>,
+    /// The cable is pulled, from when and for how long: 20s+3s. May be given again.
+    #[arg(long, value_name = "AT+FOR", help_heading = LINK)]
+    outage: Vec<String>,
+    /// Another rate from then on: 40s=500mbit. May be given again, as the next two.
+    #[arg(long, value_name = "AT=RATE", help_heading = LINK)]
+    rate_at: Vec<String>,
+    /// Another random loss from then on.
+    #[arg(long, value_name = "AT=SHARE", help_heading = LINK)]
+    loss_at: Vec<String>,
+    /// Another delay from then on.
+    #[arg(long, value_name = "AT=TIME", help_heading = LINK)]
+    delay_at: Vec<String>,
+    /// What is different towards RIGHT: rate=20mbit,delay=5ms,burst=1%/20,rate@40s=1mbit. Keys as the options above.
+    #[arg(long = "right", value_name = "KEY=VALUE,…", help_heading = LINK)]
+    to_right: Option<String>,
+    /// What is different towards LEFT.
+    #[arg(long = "left", value_name = "KEY=VALUE,…", help_heading = LINK)]
+    to_left: Option<String>,
+    /// Which dice are thrown: the same seed and the same frames give the same losses.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = LINK)]
+    pub seed: u64,
+
+    /// End after this time; otherwise with Ctrl-C or SIGTERM. Times count from the line `linkem: ready` on.
+    #[arg(long, value_name = "TIME", value_parser = span, help_heading = RUN)]
+    pub duration: Option<Nanos>,
+    /// Print what each direction carries, every so often.
+    #[arg(long, value_name = "TIME", value_parser = span, help_heading = RUN)]
+    pub interval: Option<Nanos>,
+    /// Print the report as one JSON object.
+    #[arg(long, help_heading = RUN)]
+    pub json: bool,
+    /// Put the bytes sent per this time into the JSON, for plots.
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "json", help_heading = RUN)]
+    pub bins: Option<Nanos>,
+
+    /// How long to sleep while frames keep coming. Lower: frames leave more punctually, at more CPU time. Higher: the
+    /// other way round. Frames come and go up to this late; a link that is nearly idle is served at once.
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "50us", help_heading = MACHINE)]
+    pub granularity: Nanos,
+    /// Never sleep: for a machine with a core to spare. Ordinary priority, since the core would never be free.
+    #[arg(long, help_heading = MACHINE)]
+    pub spin: bool,
+    /// Real-time priority, 1 to 99, so that busy hosts on the same machine can't hold the link up; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=99),
+        help_heading = MACHINE)]
+    pub priority: u8,
+    /// Stay on this CPU.
+    #[arg(long, value_name = "N", help_heading = MACHINE)]
+    pub cpu: Option<usize>,
+    /// Memory for frames, which is locked. Without: what the profile can have under way, in frames of --frame.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = MACHINE)]
+    pub umem: Option<u64>,
+    /// Length of frame that the memory is sized for: each takes 4096 bytes of it, however short. Without: the MTU's.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=4096), help_heading = MACHINE)]
+    pub frame: Option<u16>,
+    /// Later than this, with all its waiting, a frame counts as late; more than 1 in 1000 make the run invalid.
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms", help_heading = MACHINE)]
+    pub late: Nanos,
+    /// How frames pass between driver and program: auto, zerocopy, copy, skb.
+    #[arg(long, value_name = "MODE", default_value_t = Mode::Auto, help_heading = MACHINE)]
+    pub mode: Mode,
+}
+
+const LINK: &str = "The link";
+const RUN: &str = "The run";
+const MACHINE: &str = "The machine";
+
+const AFTERWARDS: &str = "\
+The report at the end tells for each direction what came, what was dropped and why, what left, and how long frames
+waited in the queue. It also tells whether the emulator itself kept up. If it did not (frames left late, or were dropped
+for its own sake: no free memory, full rings, frames longer than the MTU) the run says nothing about the link, and is
+marked as invalid.
+
+Exit status: 0 done, 1 could not start or lost an interface, 2 wrong usage, 3 done, but the run is invalid.
+
+Neighbours must send real frames, with checksums filled in: on veth and virtual NICs switch segmentation and checksum
+offload off (`ethtool -K eth1 tso off gso off tx off`; `tools/netlab up --hosts 3 --offloads off` does).
+
+Example, a transatlantic gigabit with a little loss, on a machine of three hosts:
+  tools/netlab up --hosts 3 --offloads off
+  tools/netlab exec m -- tools/linkem --rate 1gbit --delay 50ms --queue 1bdp --loss 0.01% eth1 eth2
+  tools/netlab exec b -- iperf3 -s
+  tools/netlab exec a -- iperf3 -c 10.77.0.2
+A satellite, asymmetric, that is gone for three seconds:
+  tools/linkem --delay 270ms --rate 50mbit --left rate=5mbit,loss=0.5% --outage 20s+3s eth1 eth2";
+
+/// The directions, in the order of everything that there is for each.
+pub const DIRECTIONS: [&str; 2] = ["right", "left"];
+
+impl Options {
+    /// The profile towards RIGHT and the one towards LEFT.
+    ///
+    /// # Errors
+    /// Names the key, the value and the next step.
+    pub fn profiles(&self) -> Result<[Profile; 2], ProfileError> {
+        let both: Profile = self.for_both().parse()?;
+        let with = |text: &Option<String>| text.as_ref().map_or(Ok(both.clone()), |text| both.with(text));
+        Ok([with(&self.to_right)?, with(&self.to_left)?])
+    }
+
+    /// The options for both directions as the text of a profile.
+    fn for_both(&self) -> String {
+        let single = [
+            ("rate", &self.rate),
+            ("delay", &self.delay),
+            ("jitter", &self.jitter),
+            ("queue", &self.queue),
+            ("rtt", &self.rtt),
+            ("loss", &self.loss),
+            ("burst", &self.burst_loss),
+            ("reorder", &self.reorder),
+            ("duplicate", &self.duplicate),
+            ("corrupt", &self.corrupt),
+        ];
+        let single = single.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+        let outages = self.outage.iter().map(|value| format!("outage={value}"));
+        let changes = [("rate", &self.rate_at), ("loss", &self.loss_at), ("delay", &self.delay_at)];
+        let changes = changes.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key}@{value}")));
+        single.chain(outages).chain(changes).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// A span that is not 0.
+fn span(text: &str) -> Result<Nanos, String> {
+    match time::parse(text)? {
+        0 => Err("must be more than 0".into()),
+        span if span < MILLISECOND / 1000 => Err(format!("{text:?} is below a microsecond, which no machine keeps")),
+        span => Ok(span),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn profiles(arguments: &[&str]) -> Result<[String; 2], String> {
+        let options = Options::try_parse_from(["linkem", "eth1", "eth2"].iter().chain(arguments)).unwrap();
+        options.profiles().map(|both| both.map(|one| one.to_string())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_reaches_both_directions_and_overrides_reach_one() {
+        let arguments = "--rate 1gbit --delay 50ms --jitter 1ms --queue 2bdp --rtt 120ms --loss 0.1% \
+                         --burst-loss 1%/20 --reorder 1%/2ms --duplicate 0.5% --corrupt 0.25% --outage 20s+3s --outage 30s+1s \
+                         --rate-at 40s=500mbit --loss-at 50s=1% --delay-at 60s=9ms --left rate=2mbit,rate@41s=3mbit";
+        let [right, left] = profiles(&arguments.split_whitespace().collect::<Vec<_>>()).unwrap();
+        for part in ["rate=1gbit", "delay=50ms", "jitter=1ms", "queue=2bdp", "rtt=120ms", "loss=0.1%", "burst=1%/20"] {
+            assert!(right.split(',').any(|have| have == part), "{part} in {right}");
+        }
+        for part in ["reorder=1%/2ms", "duplicate=0.5%", "corrupt=0.25%", "outage=20s+3s", "outage=30s+1s"] {
+            assert!(right.split(',').any(|have| have == part), "{part} in {right}");
+        }
+        for part in ["rate@40s=500mbit", "loss@50s=1%", "delay@60s=9ms"] {
+            assert!(right.split(',').any(|have| have == part), "{part} in {right}");
+            assert!(left.split(',').any(|have| have == part), "{part} in {left}");
+        }
+        assert!(
+            left.contains("rate=2mbit,") && left.contains("rate@41s=3mbit") && left.contains("delay=50ms"),
+            "{left}"
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_is_named() {
+        for (arguments, text) in [
+            (["--rate", "0"], "rate=0"),
+            (["--loss", "150%"], "loss=1.5"),
+            (["--delay", "50"], "delay=50"),
+            (["--queue", "10"], "queue=10"),
+            (["--right", "speed=3"], "speed=3: there is no such key"),
+            (["--outage", "3s"], "outage=3s"),
+        ] {
+            let error = profiles(&arguments).unwrap_err();
+            assert!(error.starts_with(text), "{arguments:?}: {error}");
+        }
+        for wrong in [["--granularity", "0"], ["--duration", "-1s"], ["--bins", "10ms"], ["--priority", "100"]] {
+            assert!(Options::try_parse_from(["linkem", "eth1", "eth2"].iter().chain(&wrong)).is_err(), "{wrong:?}");
+        }
+    }
+}

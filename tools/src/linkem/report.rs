@@ -1,0 +1,200 @@
+//! What a run was like: a table for people, one object for machines, and whether it counts.
+
+use std::fmt::Write;
+
+use farwire::base::size::show as bytes;
+use farwire::base::time::SECOND;
+use farwire::base::{Nanos, Rate};
+use farwire::link::impair::{Counters, Profile};
+use farwire::obs::hist::{Histogram, Percentiles, Unit, show};
+use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::{Value, json};
+
+use crate::direction::Seen;
+use crate::options::{DIRECTIONS, Options};
+use crate::own::Loss;
+
+/// Of a thousand frames, how many may be late. Lower: on a machine with other work no run is valid. Higher: lateness
+/// begins to look like jitter of the link.
+const LATE_PER_MILLE: u64 = 1;
+
+/// Everything that there is to tell.
+pub struct Report<'a> {
+    pub options: &'a Options,
+    pub mode: &'static str,
+    pub mtu: usize,
+    /// Frames in the pool.
+    pub frames: usize,
+    /// Whether the real-time priority asked for was granted.
+    pub real_time: bool,
+    pub ran_ns: Nanos,
+    pub ways: [Way<'a>; 2],
+}
+
+/// One direction.
+pub struct Way<'a> {
+    pub profile: &'a Profile,
+    pub counters: &'a Counters,
+    pub seen: &'a Seen,
+    /// Frames that were still under way at the end.
+    pub under_way: usize,
+    pub losses: Vec<Loss>,
+}
+
+impl Report<'_> {
+    /// Why the run says nothing about the link; empty if it does.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for (way, name) in self.ways.iter().zip(DIRECTIONS) {
+            for (counter, lost, why) in way.losses.iter().filter(|loss| loss.1 > 0) {
+                reasons.push(format!("{name}: {lost} frames lost by the emulator ({counter}): {why}"));
+            }
+            if way.seen.copies_missed > 0 {
+                let missed = way.seen.copies_missed;
+                reasons.push(format!("{name}: {missed} duplicates not made for want of a free frame: more --umem"));
+            }
+            let spans = [
+                (&way.seen.late, self.options.late, "left more than"),
+                (&way.seen.unnoticed, self.options.late, "may have waited, before they were noticed, more than"),
+            ];
+            for (spans, bound, what) in spans {
+                let late = beyond(spans, bound);
+                if late * 1000 > spans.count() * LATE_PER_MILLE {
+                    let (total, bound) = (spans.count(), show(bound, Unit::Nanoseconds));
+                    let p999 = show(spans.percentiles().p999, Unit::Nanoseconds);
+                    reasons.push(format!("{name}: {late} of {total} frames {what} {bound} late (99.9 %: {p999})"));
+                }
+            }
+        }
+        reasons
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        let reasons = self.reasons();
+        let mut report = json!({
+            "linkem": env!("CARGO_PKG_VERSION"),
+            "left": self.options.left,
+            "right": self.options.right,
+            "mode": self.mode,
+            "mtu": self.mtu,
+            "frames": self.frames,
+            "seed": self.options.seed,
+            "granularity_ns": self.options.granularity,
+            "late_bound_ns": self.options.late,
+            "real_time": self.real_time,
+            "seconds": self.seconds(),
+            "cpu_share": cpu_seconds() / self.seconds(),
+            "invalid": !reasons.is_empty(),
+            "reasons": reasons,
+        });
+        for (way, name) in self.ways.iter().zip(DIRECTIONS) {
+            report[format!("to_{name}")] = way.json();
+        }
+        if let Some(bin_ns) = self.options.bins {
+            report["bin_ns"] = json!(bin_ns);
+        }
+        report
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let title = [&self.options.left, " <-> ", &self.options.right].concat();
+        let _ = writeln!(
+            text,
+            "{title}: {:.1} s, {} mode, seed {}, {:.0} % of a CPU{}",
+            self.seconds(),
+            self.mode,
+            self.options.seed,
+            100.0 * cpu_seconds() / self.seconds(),
+            if self.real_time { ", real-time priority" } else { "" },
+        );
+        for (way, name) in self.ways.iter().zip(DIRECTIONS) {
+            let _ = writeln!(text, "  to {name:<6} {}", way.profile);
+        }
+        let _ = writeln!(text, "{:<28}{:>24}{:>24}", "", "to right", "to left");
+        let [right, left] = [self.ways[0].rows(self.seconds()), self.ways[1].rows(self.seconds())];
+        for (right, left) in right.iter().zip(&left) {
+            if right.1 != "0" || left.1 != "0" {
+                let _ = writeln!(text, "{:<28}{:>24}{:>24}", right.0, right.1, left.1);
+            }
+        }
+        let reasons = self.reasons();
+        if reasons.is_empty() {
+            let _ = writeln!(text, "valid: the emulator lost no frame of its own, and kept its times");
+        } else {
+            let _ = writeln!(text, "INVALID: this run says nothing about the link");
+            for reason in reasons {
+                let _ = writeln!(text, "  {reason}");
+            }
+        }
+        text
+    }
+
+    fn seconds(&self) -> f64 {
+        (self.ran_ns.max(1)) as f64 / SECOND as f64
+    }
+}
+
+impl Way<'_> {
+    fn json(&self) -> Value {
+        let mut way = json!({
+            "profile": self.profile.to_string(),
+            "queue_limit_bytes": self.profile.queue_bytes(),
+            "sent": { "frames": self.seen.sent.frames, "bytes": self.seen.sent.bytes },
+            "under_way_at_end": self.under_way,
+            "duplicates_missed": self.seen.copies_missed,
+            "queued_ns": self.seen.queued.percentiles(),
+            "late_ns": self.seen.late.percentiles(),
+            "unnoticed_ns": self.seen.unnoticed.percentiles(),
+            "own_losses": self.losses.iter().map(|loss| (loss.0.to_string(), json!(loss.1))).collect::<Value>(),
+        });
+        for (name, tally) in self.counters.each() {
+            way[name] = json!({ "frames": tally.frames, "bytes": tally.bytes });
+        }
+        if !self.seen.bins.is_empty() {
+            way["bins_bytes"] = json!(self.seen.bins);
+        }
+        way
+    }
+
+    /// Names and values, in an order and number that does not depend on the values.
+    fn rows(&self, seconds: f64) -> Vec<(String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |name: &str, value: String| rows.push((name.to_string(), value));
+        let amount =
+            |frames: u64, size: u64| if frames == 0 { "0".into() } else { format!("{frames} ({})", bytes(size)) };
+        for (name, tally) in self.counters.each() {
+            row(&name.replace('_', ": "), amount(tally.frames, tally.bytes));
+        }
+        row("sent", amount(self.seen.sent.frames, self.seen.sent.bytes));
+        let bps = Rate::from_bps((self.seen.sent.bytes as f64 * 8.0 / seconds) as u64);
+        row("sent, rate of frames", bps.map_or("0".into(), |rate| rate.to_string()));
+        row("under way at the end", self.under_way.to_string());
+        let times = [("waited in queue", &self.seen.queued), ("left late", &self.seen.late)];
+        for (what, spans) in times.into_iter().chain([("noticed late, at most", &self.seen.unnoticed)]) {
+            for (which, value) in each(spans.percentiles()) {
+                let value = if spans.is_empty() { "0".into() } else { show(value, Unit::Nanoseconds) };
+                row(&format!("{what}: {which}"), value);
+            }
+        }
+        rows
+    }
+}
+
+fn each(spans: Percentiles) -> [(&'static str, u64); 4] {
+    [("50 %", spans.p50), ("99 %", spans.p99), ("99.9 %", spans.p999), ("most", spans.max)]
+}
+
+/// How many values lie beyond a bound.
+fn beyond(spans: &Histogram, bound: Nanos) -> u64 {
+    spans.recorded().filter(|(value, _)| *value > bound).map(|(_, times)| times).sum()
+}
+
+/// User and system time of this process. What the kernel does for others in our system calls is among it.
+fn cpu_seconds() -> f64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
+}
