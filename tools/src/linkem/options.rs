@@ -202,8 +202,9 @@ mod tests {
     #[test]
     fn every_option_reaches_both_directions_and_overrides_reach_one() {
         let arguments = "--rate 1gbit --delay 50ms --jitter 1ms --queue 2bdp --rtt 120ms --loss 0.1% \
-                         --burst-loss 1%/20 --reorder 1%/2ms --duplicate 0.5% --corrupt 0.25% --outage 20s+3s --outage 30s+1s \
-                         --rate-at 40s=500mbit --loss-at 50s=1% --delay-at 60s=9ms --left rate=2mbit,rate@41s=3mbit";
+                         --burst-loss 1%/20 --reorder 1%/2ms --duplicate 0.5% --corrupt 0.25% --outage 20s+3s \
+                         --outage 30s+1s --rate-at 40s=500mbit --loss-at 50s=1% --delay-at 60s=9ms \
+                         --left rate=2mbit,rate@41s=3mbit";
         let [right, left] = profiles(&arguments.split_whitespace().collect::<Vec<_>>()).unwrap();
         for part in ["rate=1gbit", "delay=50ms", "jitter=1ms", "queue=2bdp", "rtt=120ms", "loss=0.1%", "burst=1%/20"] {
             assert!(right.split(',').any(|have| have == part), "{part} in {right}");
