@@ -1,6 +1,7 @@
 //! Profiles as text: `rate=1gbit,delay=50ms,loss=0.1%`. What is shown can be read again, and is the same.
 
 use std::fmt;
+use std::mem::{discriminant, take};
 use std::str::FromStr;
 
 use super::profile::{Burst, Change, Profile, ProfileError, Queue, Reorder, What};
@@ -21,11 +22,13 @@ impl Profile {
     /// | `outage` | from when, for how long: `20s+3s`; may be given again for another; `none` takes back all |
     /// | `rate@TIME`, `loss@TIME`, `delay@TIME` | a new value from then on: `rate@40s=500mbit` |
     ///
+    /// What happens at the same time as something of its kind in this profile takes its place.
+    ///
     /// # Errors
     /// Names the key, the value and the next step: not readable, not possible, given twice.
     pub fn with(&self, text: &str) -> Result<Profile, ProfileError> {
         let mut profile = self.clone();
-        let mut seen = Vec::new();
+        let (mut inherited, mut seen) = (take(&mut profile.schedule), Vec::new());
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(ProfileError::new(pair, "", "has no value; say for example delay=50ms"));
@@ -35,8 +38,14 @@ impl Profile {
                 return Err(ProfileError::new(key, value, "is given twice; leave one out"));
             }
             seen.push(key);
+            if (key, value) == ("outage", "none") {
+                inherited.retain(|change| !matches!(change.what, What::Outage { .. }));
+                continue;
+            }
             profile.set(key, value).map_err(|why| ProfileError::new(key, value, why))?;
         }
+        inherited.retain(|old| !profile.schedule.iter().any(|new| new.replaces(old)));
+        profile.schedule.splice(0..0, inherited);
         profile.check()?;
         Ok(profile)
     }
@@ -56,10 +65,7 @@ impl Profile {
             "reorder" => self.reorder = unless("none", value, reorder)?,
             "duplicate" => self.duplicate = share(value)?,
             "corrupt" => self.corrupt = share(value)?,
-            "outage" => match unless("none", value, outage)? {
-                Some(change) => self.schedule.push(change),
-                None => self.schedule.retain(|change| !matches!(change.what, What::Outage { .. })),
-            },
+            "outage" => self.schedule.push(outage(value)?),
             _ => {
                 let keys = "rate, delay, jitter, queue, rtt, loss, burst, reorder, duplicate, corrupt, outage, \
                             rate@TIME, loss@TIME, delay@TIME";
@@ -78,6 +84,12 @@ impl Profile {
         };
         self.schedule.push(Change { at_ns: span(at)?, what });
         Ok(())
+    }
+}
+
+impl Change {
+    fn replaces(&self, old: &Change) -> bool {
+        self.at_ns == old.at_ns && discriminant(&self.what) == discriminant(&old.what)
     }
 }
 

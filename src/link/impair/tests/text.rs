@@ -47,6 +47,9 @@ fn one_profile_is_laid_over_another() {
     let right =
         both.with("rate=10mbit,loss=0,burst=none,reorder=none,outage=none,outage=1s+1s,rtt=auto").expect("possible");
     assert_eq!(right, read("rate=10mbit,delay=50ms,outage=1s+1s"));
+    let changes = read("rate=1gbit,rate@40s=500mbit,rate@50s=1gbit,outage=1s+1s,outage=5s+1s");
+    let left = changes.with("rate@40000ms=1mbit,loss@50s=1%,outage=1s+2s").expect("possible");
+    assert_eq!(left, read("rate=1gbit,rate@50s=1gbit,outage=5s+1s,rate@40s=1mbit,loss@50s=1%,outage=1s+2s"));
     assert_eq!(both.with("rate=unlimited").expect("possible").rate, None);
     assert_eq!(both.with("outage=30s+1s").expect("possible").outages().len(), 2);
 }
