@@ -272,6 +272,7 @@ impl Connection {
                 self.apply(cx, Life::PeerClosed, if code == code::FINISHED { CloseReason::Finished } else { why });
             }
             Item::Probe => self.received.on_urgent(),
+            Item::Padding { .. } => {}
         }
     }
 
