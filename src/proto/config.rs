@@ -26,8 +26,8 @@ pub struct Config {
     pub require_cookie: bool,
     /// Half-open connections from which on cookies are asked for.
     pub max_half_open: usize,
-    /// Most bytes that one stream may have in the receiver's hands; raised from a quarter of the connection's window
-    /// up to this as the application proves to read.
+    /// Most bytes that one stream may have in the receiver's hands; up to this it is three quarters of the connection's
+    /// window.
     pub max_stream_window_bytes: u64,
 }
 

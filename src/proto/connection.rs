@@ -9,6 +9,7 @@ use slab::Slab;
 
 use super::config::Config;
 use super::control::ControlBook;
+use super::copies::Copy;
 use super::error::{CloseReason, StreamError};
 use super::flow::{Granted, RxBudget};
 use super::lifecycle::{Event as Life, State, next};
@@ -70,11 +71,14 @@ pub(super) struct Connection {
     pub last_stream: Option<(u32, u32)>,
     pub sched: Scheduler,
     pub lost: VecDeque<FrameId>,
+    pub copies: VecDeque<Copy>,
     pub control: ControlBook,
     /// Segments that the peer lets us send for the first time, cumulative, and how many we have.
     pub credit_limit: u64,
     pub credit_used: u64,
     pub rx_credit: Granted,
+    /// Segments that were handed to the application.
+    pub delivered: u64,
     /// The window of `rx_credit` is lent to us; else each frame that the application held goes back by itself.
     pub has_window: bool,
     pub streams_opened: u64,
@@ -139,10 +143,12 @@ impl Connection {
             last_stream: None,
             sched: Scheduler::new(super::max_payload(usize::from(local.mtu.min(remote.mtu)))),
             lost: VecDeque::new(),
+            copies: VecDeque::new(),
             control: ControlBook::default(),
             credit_limit: remote.conn_credit,
             credit_used: 0,
             rx_credit: Granted::new(local.conn_credit),
+            delivered: 0,
             has_window: true,
             streams_opened: 0,
             streams_allowed: u64::from(remote.streams),
@@ -224,20 +230,26 @@ impl Connection {
     /// The application has read segments of a stream, `bytes` together; their frames are free.
     pub fn on_consumed(&mut self, cx: &mut Cx<'_>, (slot, id): (u32, StreamId), segments: u64, bytes: u64) {
         self.on_segments_released(cx, segments);
-        let Some(stream) = cx.streams.get_mut(slot as usize) else { return };
+        let Some(stream) = cx.streams.get(slot as usize) else { return };
         if stream.id != id || stream.conn != self.slot || !stream.recv.is_open() {
             return;
         }
+        let (roof, payload) = (self.stream_roof(cx), self.max_payload() as u64);
+        let Some(stream) = cx.streams.get_mut(slot as usize) else { return };
         let credit = &mut stream.recv.credit;
         credit.on_released(bytes);
         let wish = credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), bytes);
-        let payload = self.max_payload() as u64;
-        let roof = cx.config.max_stream_window_bytes.min(self.rx_credit.window() * payload * 3 / 4);
         let room = roof.saturating_sub(credit.window());
         credit.widen(wish.min(room));
         if credit.is_due(payload) {
             self.list_stream(cx, slot, |pending| pending.credit = true);
         }
+    }
+
+    /// Most bytes that one stream may have in our hands: the rest of the window is for the others.
+    pub fn stream_roof(&self, cx: &Cx<'_>) -> u64 {
+        let window = self.rx_credit.window() * self.max_payload() as u64;
+        cx.config.max_stream_window_bytes.min(window / 4 * 3)
     }
 
     /// The frames of received segments are free again, read or not.
@@ -377,6 +389,7 @@ impl Connection {
         slots.sort_unstable();
         cx.segments.release_sent(&slots, &mut cx.out.released);
         self.lost.clear();
+        self.copies.clear();
         for slot in slots {
             let mut stream = cx.streams.remove(slot as usize);
             let error = StreamError::Closed(why.clone());

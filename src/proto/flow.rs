@@ -129,6 +129,11 @@ impl Granted {
         self.used - self.released.min(self.used)
     }
 
+    /// Cumulative: what the application has consumed.
+    pub fn released(&self) -> u64 {
+        self.released
+    }
+
     /// The window.
     pub fn window(&self) -> u64 {
         self.window

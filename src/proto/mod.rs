@@ -20,6 +20,8 @@ pub mod stream;
 
 mod connection;
 mod control;
+mod copies;
+mod early;
 mod rx;
 mod tx;
 

@@ -155,7 +155,10 @@ impl Connection {
                 self.deliver(cx, slot, segment);
                 Fate::Kept
             }
-            Arrival::Held => Fate::Kept,
+            Arrival::Held => {
+                self.on_early(cx, slot);
+                Fate::Kept
+            }
             Arrival::Unwanted => {
                 cx.counters.drop_duplicate_data += 1;
                 Fate::Free
@@ -187,9 +190,11 @@ impl Connection {
     fn deliver(&mut self, cx: &mut Cx<'_>, slot: u32, segment: Segment) {
         let Segment { frame, len, fin, .. } = segment;
         cx.out.events.push_back(Event::Deliver(Delivery { stream: slot, frame, len, fin }));
+        self.delivered += 1;
         let recv = &mut cx.streams[slot as usize].recv;
         while let Some((frame, len, fin)) = recv.poll_held(cx.segments) {
             cx.out.events.push_back(Event::Deliver(Delivery { stream: slot, frame, len, fin }));
+            self.delivered += 1;
         }
         if recv.is_over() {
             self.try_remove_stream(cx, slot);

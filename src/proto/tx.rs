@@ -181,7 +181,7 @@ impl Connection {
 
     /// The segment that may leave now: a lost one, or the next of the stream whose turn it is.
     fn next_segment(&mut self, cx: &mut Cx<'_>, busy: InLink<'_>, probing: bool) -> Option<FrameId> {
-        if self.lost.is_empty() && self.sched.is_empty() {
+        if self.lost.is_empty() && self.sched.is_empty() && self.copies.is_empty() {
             self.recovery.on_starved();
             return None;
         }
@@ -195,7 +195,8 @@ impl Connection {
                 SendPermit::Blocked => return None,
             }
         }
-        let segment = self.next_lost(cx, busy).or_else(|| self.next_new(cx));
+        let again = self.next_copy(cx, busy).or_else(|| self.next_lost(cx, busy));
+        let segment = again.or_else(|| self.next_new(cx));
         if segment.is_none() {
             self.recovery.on_starved();
         }
@@ -270,6 +271,7 @@ impl Connection {
         let number = self.take_number(cx, sent, HEADER_LEN + length, true);
         let lowest = number - self.recovery.lowest_in_flight().min(number);
         let entry = cx.segments.tx(frame);
+        let lost_twice = segment.state == TxState::Lost && segment.number != segment.first_number;
         entry.number = number;
         entry.state = TxState::InFlight;
         if first {
@@ -283,8 +285,14 @@ impl Connection {
             self.credit_used += 1;
             self.sched.on_sent(cx.streams, len);
         } else {
-            self.lost.pop_front();
+            match segment.state {
+                TxState::Lost => self.lost.pop_front().map(|_| ()),
+                _ => self.copies.pop_front().map(|_| ()),
+            };
             cx.counters.retransmitted_packets += 1;
+            if lost_twice {
+                self.promise_copy(cx.now, frame, number);
+            }
         }
         self.last_asked_ns = cx.now;
         let lowest_distance = u32::try_from(lowest).unwrap_or(u32::MAX);
@@ -370,6 +378,7 @@ impl Connection {
                 self.recovery.poll_timeout().unwrap_or(NEVER),
                 self.received.poll_timeout().unwrap_or(NEVER),
                 self.paced_until_ns,
+                self.copies.front().map_or(NEVER, |copy| copy.due_ns),
                 self.keep_alive_at_ns(cx),
                 self.last_heard_ns.saturating_add(self.idle_timeout_ns(cx)),
                 self.pinger.as_ref().map_or(NEVER, |pinger| pinger.poll_timeout()),

@@ -1,5 +1,6 @@
 //! Two engines over a link in memory, in virtual time.
 
+mod far;
 mod forged;
 mod hostile;
 mod lives;

@@ -129,6 +129,11 @@ impl RecvHalf {
         arrival
     }
 
+    /// Everything before it was delivered.
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+
     /// The next held segment that has become deliverable. To be called until `None` before the next arrival.
     pub fn poll_held(&mut self, table: &mut SegmentTable) -> Option<(FrameId, u16, bool)> {
         if self.ready == NO_FRAME {
