@@ -61,7 +61,7 @@ impl Lab {
     fn netlab(&self, verb: &str, options: &[&str]) -> Result<(), String> {
         // Beside the tests, or beside the member that borrows this file.
         let root = env!("CARGO_MANIFEST_DIR");
-        let root = root.strip_suffix("/bench").unwrap_or(root);
+        let root = ["/bench", "/tools"].iter().find_map(|member| root.strip_suffix(member)).unwrap_or(root);
         let mut command = Command::new(format!("{root}/tools/netlab"));
         let output = command.args([verb, "--name", &self.name]).args(options).output();
         let output = output.map_err(|error| format!("tools/netlab: {error}"))?;

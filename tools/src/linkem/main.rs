@@ -67,6 +67,7 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching SIGINT and SIGTERM")?;
     }
     let config = |interface: &str| XdpConfig { umem_bytes, mode: options.mode, ..XdpConfig::new(interface) };
+    priority::stay_on(options.cpu)?;
     let pair = XdpPair::open(&config(&options.left), &config(&options.right))?;
     let real_time = prepare(options)?;
     let directions = directions(options, &profiles, under_way.unwrap_or_default())?;
@@ -96,9 +97,6 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
 
 /// Makes the thread punctual; whether it has real-time priority.
 fn prepare(options: &Options) -> anyhow::Result<bool> {
-    if let Some(cpu) = options.cpu {
-        priority::stay_on(cpu)?;
-    }
     priority::punctual_timers()?;
     if options.priority == 0 || options.spin {
         return Ok(false);

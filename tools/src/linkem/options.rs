@@ -99,9 +99,10 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=99),
         help_heading = MACHINE)]
     pub priority: u8,
-    /// Stay on this CPU.
-    #[arg(long, value_name = "N", help_heading = MACHINE)]
-    pub cpu: Option<usize>,
+    /// Stay on this CPU, counted from 0; `last` takes the last one, `any` none. Leave it to the emulator, if you can:
+    /// a program that stays in the kernel holds up even real-time priority.
+    #[arg(long, value_name = "N", default_value = "last", value_parser = cpu, help_heading = MACHINE)]
+    pub cpu: Cpu,
     /// Memory for frames, which is locked. Without: what the profile can have under way, in frames of --frame.
     #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = MACHINE)]
     pub umem: Option<u64>,
@@ -172,6 +173,25 @@ impl Options {
         let changes = [("rate", &self.rate_at), ("loss", &self.loss_at), ("delay", &self.delay_at)];
         let changes = changes.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key}@{value}")));
         single.chain(outages).chain(changes).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Where to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cpu {
+    /// On any.
+    Any,
+    /// On the last that the process may use.
+    Last,
+    /// On this one.
+    This(usize),
+}
+
+fn cpu(text: &str) -> Result<Cpu, String> {
+    match text {
+        "any" => Ok(Cpu::Any),
+        "last" => Ok(Cpu::Last),
+        _ => text.parse().map(Cpu::This).map_err(|_| "say last, any or a number that `nproc` counts".into()),
     }
 }
 

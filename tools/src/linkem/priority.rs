@@ -1,19 +1,30 @@
 //! What keeps other programs from holding the emulator up.
 
 use anyhow::{Context, ensure};
+use core_affinity::CoreId;
 use nix::sys::prctl::set_timerslack;
 use thread_priority::{
     RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
 
+use crate::options::Cpu;
+
 /// Stays on a CPU.
 ///
 /// # Errors
 /// If there is no such CPU.
-pub fn stay_on(cpu: usize) -> anyhow::Result<()> {
-    let stays = core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
-    ensure!(stays, "cannot run on CPU {cpu}: take one that `nproc` counts");
+pub fn stay_on(cpu: Cpu) -> anyhow::Result<()> {
+    let cpu = match cpu {
+        Cpu::Any => return Ok(()),
+        Cpu::This(cpu) => CoreId { id: cpu },
+        Cpu::Last => match core_affinity::get_core_ids().unwrap_or_default().last() {
+            Some(last) => *last,
+            None => return Ok(()),
+        },
+    };
+    let there = core_affinity::get_core_ids().is_none_or(|all| all.contains(&cpu));
+    ensure!(there && core_affinity::set_for_current(cpu), "cannot run on CPU {}: say one that `nproc` counts", cpu.id);
     Ok(())
 }
 
