@@ -22,7 +22,7 @@ fn every_rival_delivers_or_says_why_not() {
     }
     let lab = Lab::up(&["--offloads", "off"]);
     let entries = list();
-    assert!(entries.len() >= 2, "{entries:?}");
+    assert!(entries.len() >= 9, "{entries:?}");
     for entry in &entries {
         let rival = entry["rival"].as_str().unwrap();
         match entry.get("missing") {
@@ -115,7 +115,8 @@ fn delivers(lab: &Lab, rival: &str) {
     assert_eq!(served["verified"], true, "{served}");
     assert!(bytes > 1_000_000, "{rival} is stuck: {served}");
     assert!(sent["bytes"].as_u64().unwrap() >= bytes, "{sent} {served}");
-    assert!(sent["connect_ms"].as_f64().unwrap() > 0.0, "{sent}");
+    // KCP has no handshake.
+    assert!(sent["connect_ms"].as_f64().unwrap() > 0.0 || rival == "kcp", "{sent}");
     for config in [&served["config"], &sent["config"]] {
         let library = config["library"].as_str().unwrap();
         assert!(library.contains(|letter: char| letter.is_ascii_digit()), "no version: {config}");

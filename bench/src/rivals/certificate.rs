@@ -3,6 +3,6 @@
 /// The name in it.
 pub const NAME: &str = "bench.example";
 /// Self-signed, P-256, valid for a hundred years.
-pub const CERTIFICATE: &[u8] = include_bytes!("../../rivals/certificate.pem");
+pub const CERTIFICATE: &str = include_str!("../../rivals/certificate.pem");
 /// Its key.
-pub const KEY: &[u8] = include_bytes!("../../rivals/key.pem");
+pub const KEY: &str = include_str!("../../rivals/key.pem");

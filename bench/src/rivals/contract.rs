@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use bytes::Bytes;
 use clap::Args;
 use farwire::apps::perf::pattern;
 use serde::Serialize;
@@ -205,7 +206,7 @@ impl Inbox {
 
 /// What the sending application writes: the same piece again and again, or with `--verify` the pattern.
 pub struct Outbox {
-    piece: Vec<u8>,
+    piece: Bytes,
     verify: bool,
     /// How much the library has taken.
     pub bytes: u64,
@@ -213,23 +214,24 @@ pub struct Outbox {
 
 impl Outbox {
     pub fn new(piece_bytes: usize, verify: bool) -> Outbox {
-        let mut piece = vec![0; piece_bytes];
-        pattern::fill(0, &mut piece);
-        Outbox { piece, verify, bytes: 0 }
+        Outbox { piece: pattern_at(0, piece_bytes), verify, bytes: 0 }
     }
 
     /// What comes next.
-    pub fn next_piece(&mut self) -> &[u8] {
-        if self.verify {
-            pattern::fill(self.bytes, &mut self.piece);
-        }
-        &self.piece
+    pub fn next_piece(&self) -> Bytes {
+        if self.verify { pattern_at(self.bytes, self.piece.len()) } else { self.piece.clone() }
     }
 
     /// The library has taken so many bytes of it.
     pub fn on_taken(&mut self, count: usize) {
         self.bytes += count as u64;
     }
+}
+
+fn pattern_at(offset: u64, length: usize) -> Bytes {
+    let mut bytes = vec![0; length];
+    pattern::fill(offset, &mut bytes);
+    bytes.into()
 }
 
 #[cfg(test)]

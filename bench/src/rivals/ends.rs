@@ -73,7 +73,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    fn listen() -> anyhow::Result<Stop> {
+    pub fn listen() -> anyhow::Result<Stop> {
         Ok(Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 

@@ -7,8 +7,10 @@
 mod certificate;
 mod contract;
 mod ends;
+mod kcp;
 mod native;
 mod quinn;
+mod s2n;
 mod versions;
 
 use anyhow::{Context, bail, ensure};
@@ -49,16 +51,21 @@ enum What {
 pub enum Rival {
     QuinnCubic,
     QuinnBbr,
+    S2nQuicCubic,
+    S2nQuicBbr,
     Udt,
     Srt,
     SrtMaxbw,
     Enet,
+    Kcp,
 }
 
 /// What moves them.
 enum Library {
     Quinn(Control),
+    S2n(Control),
     Native(&'static Native),
+    Kcp,
 }
 
 /// An entry of `bench rival list`.
@@ -76,10 +83,13 @@ impl Rival {
         match self {
             Rival::QuinnCubic => "quinn-cubic",
             Rival::QuinnBbr => "quinn-bbr",
+            Rival::S2nQuicCubic => "s2n-quic-cubic",
+            Rival::S2nQuicBbr => "s2n-quic-bbr",
             Rival::Udt => "udt",
             Rival::Srt => "srt",
             Rival::SrtMaxbw => "srt-maxbw",
             Rival::Enet => "enet",
+            Rival::Kcp => "kcp",
         }
     }
 
@@ -87,16 +97,21 @@ impl Rival {
         match self {
             Rival::QuinnCubic => Library::Quinn(Control::Cubic),
             Rival::QuinnBbr => Library::Quinn(Control::Bbr),
+            Rival::S2nQuicCubic => Library::S2n(Control::Cubic),
+            Rival::S2nQuicBbr => Library::S2n(Control::Bbr),
             Rival::Udt => Library::Native(&native::UDT),
             Rival::Srt | Rival::SrtMaxbw => Library::Native(&native::SRT),
             Rival::Enet => Library::Native(&native::ENET),
+            Rival::Kcp => Library::Kcp,
         }
     }
 
     fn entry(self) -> Entry {
         let (library, missing) = match self.library() {
             Library::Quinn(_) => (versions::of("quinn"), None),
+            Library::S2n(_) => (versions::of("s2n-quic"), None),
             Library::Native(native) => (native.library(), native.missing()),
+            Library::Kcp => (versions::of("kcp"), None),
         };
         Entry { rival: self.name(), library, missing }
     }
@@ -104,7 +119,9 @@ impl Rival {
     fn serve(self, options: &Serve) -> anyhow::Result<()> {
         let served = match self.library() {
             Library::Quinn(control) => ends::runtime()?.block_on(quinn::serve(self, control, options))?,
+            Library::S2n(control) => ends::runtime()?.block_on(s2n::serve(self, control, options))?,
             Library::Native(native) => return native.serve(self.name(), options),
+            Library::Kcp => ends::runtime()?.block_on(kcp::serve(self, options))?,
         };
         finish(&served, served.error.as_deref())
     }
@@ -112,7 +129,9 @@ impl Rival {
     fn send(self, options: &Send) -> anyhow::Result<()> {
         let sent = match self.library() {
             Library::Quinn(control) => ends::runtime()?.block_on(quinn::send(self, control, options))?,
+            Library::S2n(control) => ends::runtime()?.block_on(s2n::send(self, control, options))?,
             Library::Native(native) => return native.send(self.name(), options),
+            Library::Kcp => ends::runtime()?.block_on(kcp::send(self, options))?,
         };
         finish(&sent, sent.error.as_deref())
     }

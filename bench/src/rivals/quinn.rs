@@ -21,9 +21,9 @@ use super::{Rival, certificate, ends};
 
 /// How many windows the receiver lets the sender write ahead. A lost packet holds the stream back for a round trip or
 /// two in which the sender goes on; with one window it would stand still after each loss. More only costs memory.
-const RECEIVE_WINDOWS: u64 = 4;
+pub const RECEIVE_WINDOWS: u64 = 4;
 /// One write: a few datagram trains. Smaller costs calls, larger makes the loop look at its timer less often.
-const WRITE_BYTES: usize = 64 << 10;
+pub const WRITE_BYTES: usize = 64 << 10;
 /// Chunks of the stream (a packet each, mostly) that one read may return.
 const READ_CHUNKS: usize = 64;
 
@@ -36,7 +36,7 @@ pub enum Control {
 
 pub async fn serve(rival: Rival, control: Control, options: &Serve) -> anyhow::Result<Served> {
     let transport = transport(control, &options.tuning)?;
-    let key = PrivateKeyDer::from_pem_slice(certificate::KEY)?;
+    let key = PrivateKeyDer::from_pem_slice(certificate::KEY.as_bytes())?;
     let tls = rustls::ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
     let tls = tls.with_no_client_auth().with_single_cert(chain()?, key)?;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
@@ -109,8 +109,10 @@ struct Outgoing(SendStream);
 
 impl Transmit for Outgoing {
     async fn transmit(&mut self, outbox: &mut Outbox) -> anyhow::Result<()> {
-        let taken = self.0.write(outbox.next_piece()).await?;
-        outbox.on_taken(taken);
+        let piece = outbox.next_piece();
+        let count = piece.len();
+        self.0.write_chunk(piece).await?;
+        outbox.on_taken(count);
         Ok(())
     }
 }
@@ -147,7 +149,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn chain() -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    Ok(vec![CertificateDer::from_pem_slice(certificate::CERTIFICATE)?])
+    Ok(vec![CertificateDer::from_pem_slice(certificate::CERTIFICATE.as_bytes())?])
 }
 
 /// The configuration as the report prints it.
