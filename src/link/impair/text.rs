@@ -138,9 +138,9 @@ fn span(text: &str) -> Result<Nanos, String> {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let (number, parts) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
-    let number: f64 = number.trim().parse().map_err(|_| "is no share; say for example 0.1% or 0.001".to_string())?;
-    Ok(number / parts)
+    // Moved by two digits as text: divided by 100, 0.9% would not be 0.009, but the double beside it.
+    let fraction = text.strip_suffix('%').map_or(text.to_string(), |percent| format!("{}e-2", percent.trim_end()));
+    fraction.parse().map_err(|_| "is no share; say for example 0.1% or 0.001".to_string())
 }
 
 fn burst(text: &str) -> Result<Burst, String> {
@@ -268,10 +268,10 @@ pub(super) fn show_span(span: Nanos) -> String {
     }
 }
 
-/// In percent where that is exact.
+/// In percent, with as few digits as name this value and no other; as a fraction where none do.
 fn show_share(value: f64) -> String {
-    let percent = format!("{}%", value * 100.0);
-    if share(&percent) == Ok(value) { percent } else { format!("{value}") }
+    let percents = (0..12).map(|digits| format!("{:.digits$}%", value * 100.0));
+    percents.into_iter().find(|percent| share(percent) == Ok(value)).unwrap_or_else(|| value.to_string())
 }
 
 fn scaled(value: u64, units: &[(u64, &str)]) -> String {

@@ -110,7 +110,9 @@ impl Sleeper {
 impl Storm {
     fn new(seed: u64, scene: &Scene) -> Storm {
         let (a, b) = pair(scene.memory.clone());
-        let link = |inner, host| Rough::new(inner, seed << 1 | host, &scene.trouble);
+        // A burst ends after so many frames: where one is sent in a second, that can be more than any patience.
+        let trouble = Profile { burst: None, ..scene.trouble.clone() };
+        let link = |inner, host| Rough::new(inner, seed << 1 | host, &trouble);
         let hosts = [Sleeper::new(link(a, 0), 1, scene), Sleeper::new(link(b, 1), 2, scene)];
         let mut storm = Storm {
             seed,
@@ -346,6 +348,7 @@ fn run(seed: u64) {
         storm.connect(plan, scene.tick_ns);
     }
     storm.start = storm.now;
+    storm.hosts.iter_mut().for_each(|sleeper| sleeper.host.engine.link.meet(&scene.trouble));
     let mut calm = false;
     while !storm.is_over() {
         storm.strike(&scene);

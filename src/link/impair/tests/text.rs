@@ -37,6 +37,7 @@ fn every_key_is_read() {
     let shown = "rate=1gbit,delay=50ms,jitter=1ms,queue=12500kB,rtt=80ms,loss=0.1%,burst=1%/20,reorder=1%/1ms-2ms,\
                  duplicate=0.1%,corrupt=0.01%,outage=20s+3s,rate@40s=500mbit,loss@41s=2%,delay@42s=10ms";
     assert_eq!(expected.to_string(), shown);
+    assert_eq!(read("loss=0.009,corrupt=0.00001%").to_string(), "rate=unlimited,delay=0,loss=0.9%,corrupt=0.00001%");
     assert_eq!(Profile::default().to_string(), "rate=unlimited,delay=0");
     assert_eq!(read(""), Profile::default());
 }
