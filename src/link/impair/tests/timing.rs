@@ -155,6 +155,8 @@ fn a_new_way_takes_its_own_delay() {
     assert_eq!(at(&mut link, SECOND - 1), SECOND - 1 + 100 * MILLISECOND);
     assert_eq!(at(&mut link, SECOND), SECOND + 10 * MILLISECOND, "overtakes");
     assert_eq!(at(&mut link, 2 * SECOND), 2 * SECOND + 50 * MILLISECOND);
+    let mut link = self::link("rate=1gbit,delay=1ms,delay@5us=2ms");
+    assert_eq!(at(&mut link, 0), 12_304 + 2 * MILLISECOND, "it leaves after the change");
 }
 
 #[test]
@@ -179,6 +181,8 @@ fn an_outage_loses_what_would_be_put_on_the_wire_meanwhile() {
     assert_eq!(link.on_frame(59_999, FULL), Fate::Dropped(Cause::Outage));
     let next = passed(link.on_frame(60_000, FULL));
     assert_eq!(next.depart_ns, 11 * 12_304, "what came during the outage took no time");
+    let mut link = self::link("rate=1gbit,outage=12304ns+1us");
+    assert_eq!(passed(link.on_frame(0, FULL)).depart_ns, 12_304, "its last bit left in time");
 }
 
 #[test]
