@@ -151,6 +151,11 @@ impl XdpPair {
         port.tx.kick(&self.pool, &port.facts)
     }
 
+    /// Frames on a side's tx ring that the kernel has not taken: it had no room, and wants another kick.
+    pub fn unsent(&mut self, side: Side) -> usize {
+        self.ports[side as usize].tx.waiting() as usize
+    }
+
     /// What to poll for readability before sleeping.
     pub fn poll_fd(&self, side: Side) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open for as long as `tx`, which this borrows, lives.

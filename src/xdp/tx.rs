@@ -187,7 +187,7 @@ impl Tx {
     }
 
     /// Descriptors on the tx ring that the kernel has not taken.
-    fn waiting(&mut self) -> u32 {
+    pub(super) fn waiting(&mut self) -> u32 {
         self.ring.saturating_sub(self.queue.nb_free_exact())
     }
 }

@@ -22,9 +22,12 @@ pub struct Direction {
     pub to: Side,
     impairment: Impairment,
     flight: Flight,
-    /// Due, and not yet on the tx ring; when each was due.
+    /// Due, and not yet on the tx ring.
     leaving: VecDeque<Frame>,
-    due_ns: VecDeque<Nanos>,
+    /// When each was due that is on the tx ring, or leaving, and has not been sent; and its length.
+    unsent: VecDeque<(Nanos, usize)>,
+    /// When arrivals were looked for last.
+    looked_ns: Nanos,
     arrived: Vec<Frame>,
     done: Vec<Frame>,
     seen: Seen,
@@ -60,38 +63,36 @@ impl Direction {
             bins: Vec::new(),
             bin_ns,
         };
-        let (leaving, due_ns) = (VecDeque::with_capacity(BURST), VecDeque::with_capacity(BURST));
-        let (arrived, done) = (Vec::with_capacity(BURST), Vec::with_capacity(BURST));
+        let (leaving, unsent) = (VecDeque::with_capacity(BURST), VecDeque::with_capacity(BURST));
+        let (arrived, done) = (Vec::with_capacity(ARRIVALS_MOST), Vec::with_capacity(BURST));
         let flight = Flight::with_capacity(frames);
-        Direction { from, to, impairment, flight, leaving, due_ns, arrived, done, seen }
+        Direction { from, to, impairment, flight, leaving, unsent, looked_ns: 0, arrived, done, seen }
     }
 
-    /// Takes in what has arrived. `unnoticed_ns` is how long it may have been there, if that is known. Says how many
-    /// frames there were.
-    pub fn take_in(&mut self, pair: &mut XdpPair, now: Nanos, unnoticed_ns: Option<Nanos>) -> usize {
-        let mut total = 0;
-        while total < ARRIVALS_MOST {
-            let count = pair.rx_burst(self.from, &mut self.arrived, BURST);
-            let mut arrived = std::mem::take(&mut self.arrived);
-            for frame in arrived.drain(..) {
-                match self.impairment.on_frame(now, frame.len()) {
-                    Fate::Dropped(_) => pair.free(frame),
-                    Fate::Passed(delivery) => self.carry(pair, frame, delivery),
-                }
-            }
-            self.arrived = arrived;
-            total += count;
-            if count < BURST {
-                break;
+    /// Takes in what has arrived by `now`, and says how many frames there were.
+    ///
+    /// If an arrival has `woken` the emulator, frames came just now. Otherwise they came at any time since it looked
+    /// last, and are taken to have come evenly spread: all at once would make the queue longer than it was.
+    pub fn take_in(&mut self, pair: &mut XdpPair, now: Nanos, woken: bool) -> usize {
+        let count = pair.rx_burst(self.from, &mut self.arrived, ARRIVALS_MOST);
+        let span = if woken { 0 } else { now - self.looked_ns };
+        if count > 0 && !woken {
+            self.seen.unnoticed.record_n(span, count as u64);
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        for (frame, left) in arrived.drain(..).zip((0..count as u64).rev()) {
+            let came_ns = now - span * left / count as u64;
+            match self.impairment.on_frame(came_ns, frame.len()) {
+                Fate::Dropped(_) => pair.free(frame),
+                Fate::Passed(delivery) => self.carry(pair, frame, delivery),
             }
         }
-        if let (Some(span), true) = (unnoticed_ns, total > 0) {
-            self.seen.unnoticed.record_n(span, total as u64);
-        }
-        total
+        self.arrived = arrived;
+        self.looked_ns = now;
+        count
     }
 
-    /// Sends what is due, in bursts, each with one system call. What the tx ring can't take waits for the next turn.
+    /// Sends what is due, in bursts, each with one system call. What the kernel does not take waits for the next turn.
     ///
     /// # Errors
     /// When the interface is gone.
@@ -100,19 +101,18 @@ impl Direction {
             let now = clock.now();
             while self.leaving.len() < BURST {
                 let Some((due_ns, frame)) = self.flight.pop_due(now) else { break };
+                self.unsent.push_back((due_ns, frame.len()));
                 self.leaving.push_back(frame);
-                self.due_ns.push_back(due_ns);
             }
-            if self.leaving.is_empty() {
+            if self.unsent.is_empty() {
                 break;
             }
-            let offered = self.leaving.len();
-            let bytes: u64 = self.leaving.iter().map(|frame| frame.len() as u64).sum();
-            let sent = pair.tx_burst(self.to, &mut self.leaving);
-            let left: u64 = self.leaving.iter().map(|frame| frame.len() as u64).sum();
+            pair.tx_burst(self.to, &mut self.leaving);
             pair.kick(self.to)?;
-            self.seen.count(clock.now(), self.due_ns.drain(..sent), bytes - left);
-            if sent < offered {
+            let stuck = pair.unsent(self.to) + self.leaving.len();
+            let sent = self.unsent.len().saturating_sub(stuck);
+            self.seen.count(clock.now(), self.unsent.drain(..sent));
+            if stuck > 0 {
                 break;
             }
         }
@@ -121,9 +121,9 @@ impl Direction {
         Ok(())
     }
 
-    /// When there is something to send, `None` if nothing is under way. What the tx ring did not take is due already.
+    /// When there is something to send, `None` if nothing is under way. What the kernel did not take is due already.
     pub fn next_ns(&self) -> Option<Nanos> {
-        self.due_ns.front().copied().or_else(|| self.flight.next_ns())
+        self.unsent.front().map(|unsent| unsent.0).or_else(|| self.flight.next_ns())
     }
 
     /// Gives every frame back that has not been sent, and says how many.
@@ -138,7 +138,7 @@ impl Direction {
 
     /// Frames under way.
     pub fn in_flight(&self) -> usize {
-        self.flight.len() + self.leaving.len()
+        self.flight.len() + self.unsent.len()
     }
 
     /// Bytes in the bottleneck's queue.
@@ -171,9 +171,11 @@ impl Direction {
 }
 
 impl Seen {
-    fn count(&mut self, now: Nanos, due_ns: impl Iterator<Item = Nanos>, bytes: u64) {
-        for due_ns in due_ns {
+    fn count(&mut self, now: Nanos, sent: impl Iterator<Item = (Nanos, usize)>) {
+        let mut bytes = 0;
+        for (due_ns, frame_len) in sent {
             self.sent.frames += 1;
+            bytes += frame_len as u64;
             self.late.record(now.saturating_sub(due_ns));
         }
         self.sent.bytes += bytes;

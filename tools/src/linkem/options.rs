@@ -88,9 +88,10 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = span, requires = "json", help_heading = RUN)]
     pub bins: Option<Nanos>,
 
-    /// How long to sleep while frames keep coming. Lower: frames leave more punctually, at more CPU time. Higher: the
-    /// other way round. Frames come and go up to this late; a link that is nearly idle is served at once.
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "50us", help_heading = MACHINE)]
+    /// How far apart turns are while frames come or go. Lower: frames leave more punctually, at more CPU time (50us
+    /// takes half as much again as 100us). Higher: the other way round. Frames leave up to this late, half of it on
+    /// the average; a link that is nearly idle is served at once.
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "100us", help_heading = MACHINE)]
     pub granularity: Nanos,
     /// Never sleep: for a machine with a core to spare. Ordinary priority, since the core would never be free.
     #[arg(long, help_heading = MACHINE)]

@@ -23,9 +23,8 @@ pub struct Emulator {
     spins: bool,
     end_ns: Nanos,
     interval: Option<Interval>,
-    /// When arrivals were looked for last, unless what woke us since was an arrival: then nobody knows how long it
-    /// has waited, and it is not for long.
-    looked_ns: Option<Nanos>,
+    /// Whether it was an arrival that ended the last sleep.
+    woken: bool,
 }
 
 impl Emulator {
@@ -39,7 +38,7 @@ impl Emulator {
             spins: options.spin,
             end_ns: options.duration.unwrap_or(NEVER),
             interval: options.interval.map(Interval::new),
-            looked_ns: None,
+            woken: false,
         }
     }
 
@@ -76,10 +75,9 @@ impl Emulator {
     fn turn(&mut self) -> anyhow::Result<bool> {
         let mut arrived = 0;
         for direction in &mut self.directions {
-            let now = self.clock.now();
-            arrived += direction.take_in(&mut self.pair, now, self.looked_ns.map(|looked_ns| now - looked_ns));
+            arrived += direction.take_in(&mut self.pair, self.clock.now(), self.woken);
         }
-        self.looked_ns = Some(self.clock.now());
+        self.woken = false;
         for direction in &mut self.directions {
             direction.send(&mut self.pair, &self.clock)?;
         }
@@ -100,8 +98,6 @@ impl Emulator {
             until = until.min(interval.next_ns());
         }
         let sockets = SIDES.map(|side: Side| self.pair.poll_fd(side));
-        if self.clock.wait(sockets, until) == Woken::Arrival {
-            self.looked_ns = None;
-        }
+        self.woken = self.clock.wait(sockets, until) == Woken::Arrival;
     }
 }
