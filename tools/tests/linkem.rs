@@ -9,6 +9,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use farwire::xdp::nic::Nic;
+use farwire::xdp::program::{Hook, Program, Steers};
 use nix::sys::signal::Signal;
 use scene::{PATIENCE, Scene};
 
@@ -56,8 +58,8 @@ fn arp_icmp_and_tcp_pass_and_a_round_trip_takes_the_delay_twice() {
     let mut trips = trips[1..].to_vec();
     trips.sort();
     assert!(trips[0] >= Duration::from_millis(60), "{trips:?}");
-    // The better half: a busy machine holds up the others, and not on the link.
-    assert!(trips[trips.len() / 4] < Duration::from_millis(61), "{trips:?}");
+    // The best of them: a busy machine holds up the others, and not on the link.
+    assert!(trips[2] < Duration::from_millis(61), "{trips:?}");
 
     let bytes: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
     let listener = scene.lab.inside("b", || TcpListener::bind("10.77.0.2:7001").unwrap());
@@ -178,7 +180,7 @@ fn the_directions_can_differ() {
     trips.sort();
     // 45 ms, and 84 bytes on the wire at 1 Mbit/s take 0.7 ms.
     let (least, most) = (Duration::from_micros(45_672), Duration::from_micros(46_672));
-    assert!(trips[0] >= least && trips[trips.len() / 4] < most, "{trips:?}");
+    assert!(trips[0] >= least && trips[2] < most, "{trips:?}");
     let ended = linkem.stop();
     assert_eq!(ended.report["to_right"]["profile"], "rate=unlimited,delay=40ms");
     let left = ended.report["to_left"]["profile"].as_str().unwrap();
@@ -276,6 +278,14 @@ fn what_can_not_be_is_refused_before_anything_starts() {
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("eth1 queue 0 is in use by process") && said.contains("(linkem)"), "{said}");
     first.stop();
+    scene.lab.inside("m", || {
+        let mut other = Program::load(Steers::EtherType(0x88b7), 1).unwrap();
+        other.attach(Nic::query("eth2").unwrap().unwrap().index, Hook::Native).unwrap();
+        let refused = scene.command("").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("interface eth2 already has an XDP program (`steer`, id "), "{said}");
+    });
+    scene.nothing_left();
     let mut bare = std::process::Command::new("ip");
     bare.args(["netns", "exec", &scene.lab.namespace_name("m"), "setpriv", "--bounding-set=-all,+net_raw"]);
     let bare = bare.args([env!("CARGO_BIN_EXE_linkem"), "eth1", "eth2"]).output().unwrap();

@@ -107,12 +107,13 @@ impl Direction {
             if self.unsent.is_empty() {
                 break;
             }
+            let all_offered = self.leaving.len() < BURST;
             pair.tx_burst(self.to, &mut self.leaving);
             pair.kick(self.to)?;
             let stuck = pair.unsent(self.to) + self.leaving.len();
             let sent = self.unsent.len().saturating_sub(stuck);
             self.seen.count(clock.now(), self.unsent.drain(..sent));
-            if stuck > 0 {
+            if all_offered || !self.leaving.is_empty() {
                 break;
             }
         }

@@ -53,16 +53,15 @@ impl Report<'_> {
                 let missed = way.seen.copies_missed;
                 reasons.push(format!("{name}: {missed} duplicates not made for want of a free frame: more --umem"));
             }
-            let spans = [
-                (&way.seen.late, self.options.late, "left more than"),
-                (&way.seen.unnoticed, self.options.late, "may have waited, before they were noticed, more than"),
-            ];
-            for (spans, bound, what) in spans {
-                let late = beyond(spans, bound);
-                if late * 1000 > spans.count() * LATE_PER_MILLE {
-                    let (total, bound) = (spans.count(), show(bound, Unit::Nanoseconds));
+            let bound = show(self.options.late, Unit::Nanoseconds);
+            let left = (&way.seen.late, format!("left more than {bound} late"));
+            let came = (&way.seen.unnoticed, format!("may have come more than {bound} before they were noticed"));
+            for (spans, what) in [left, came] {
+                let (late, total) = (beyond(spans, self.options.late), spans.count());
+                if late * 1000 > total * LATE_PER_MILLE {
                     let p999 = show(spans.percentiles().p999, Unit::Nanoseconds);
-                    reasons.push(format!("{name}: {late} of {total} frames {what} {bound} late (99.9 %: {p999})"));
+                    reasons
+                        .push(format!("{name}: {late} of {total} frames {what} (99.9 %: {p999}): the machine is busy"));
                 }
             }
         }
