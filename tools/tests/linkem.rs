@@ -253,7 +253,7 @@ fn what_can_not_be_is_refused_before_anything_starts() {
         ("--loss 200%", "loss="),
         ("--delay 3h", "delay=3h"),
         ("--rate 1gbit --queue unlimited", "say --queue, or how much with --umem"),
-        ("--rate 10gbit --delay 100s", "of this machine's memory are free"),
+        ("--rate 10gbit --delay 100s", "are free on this machine"),
         ("--umem 4KiB", "--umem"),
         ("--cpu 4000", "cannot run on CPU 4000"),
     ] {

@@ -70,9 +70,9 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
     priority::stay_on(options.cpu)?;
     let pair = XdpPair::open(&config(&options.left), &config(&options.right))?;
     let real_time = prepare(options)?;
-    let directions = directions(options, &profiles, under_way.unwrap_or_default())?;
-    let baseline = Baseline::of(&pair);
     let (mode, frames) = (pair.caps(Side::First).mode, pair.caps(Side::First).frames);
+    let directions = directions(options, &profiles, under_way.unwrap_or_default(), frames)?;
+    let baseline = Baseline::of(&pair);
     let mut emulator = Emulator::new(pair, directions, options);
     let (left, right, size) = (&options.left, &options.right, show(umem_bytes));
     eprintln!("linkem: ready: {left} <-> {right}, {mode} mode, {size} of frames");
@@ -112,12 +112,18 @@ fn prepare(options: &Options) -> anyhow::Result<bool> {
     }
 }
 
-fn directions(options: &Options, profiles: &[Profile; 2], frames: [u64; 2]) -> anyhow::Result<[Direction; 2]> {
+/// The directions, with room for `frames` under way, but not more than the pool has (`most`).
+fn directions(
+    options: &Options,
+    profiles: &[Profile; 2],
+    frames: [u64; 2],
+    most: usize,
+) -> anyhow::Result<[Direction; 2]> {
     let one = |at: usize, from: Side, to: Side| {
         // Each direction throws its own dice.
         let seed = options.seed.wrapping_mul(2).wrapping_add(at as u64);
         let impairment = Impairment::new(&profiles[at], seed)?;
-        anyhow::Ok(Direction::new(from, to, impairment, frames[at] as usize, options.bins))
+        anyhow::Ok(Direction::new(from, to, impairment, most.min(frames[at] as usize), options.bins))
     };
     Ok([one(0, Side::First, Side::Second)?, one(1, Side::Second, Side::First)?])
 }

@@ -55,15 +55,16 @@ pub fn check(bytes: u64) -> anyhow::Result<()> {
     let free = free.context("/proc/meminfo does not tell MemAvailable")?;
     ensure!(
         bytes <= free / 100 * MOST_OF_FREE,
-        "the profile needs {} for frames, and {} of this machine's memory are free: make delay, rate or queue smaller, \
-         or say --umem with what may be used",
+        "{} of memory are wanted for frames, and {} are free on this machine: make delay, rate or queue smaller, or \
+         say --umem with what may be used",
         show(bytes),
         show(free)
     );
     let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).context("asking for RLIMIT_MEMLOCK")?;
     ensure!(
         bytes <= soft || may_lock_any(),
-        "the profile needs {} for frames, and {} may be locked: grant CAP_IPC_LOCK (root has it), or raise `ulimit -l`",
+        "{} of memory are wanted for frames, and {} may be locked: grant CAP_IPC_LOCK (root has it), or raise \
+         `ulimit -l`",
         show(bytes),
         show(soft)
     );

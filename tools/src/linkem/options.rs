@@ -79,13 +79,13 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = span, help_heading = RUN)]
     pub duration: Option<Nanos>,
     /// Print what each direction carries, every so often.
-    #[arg(long, value_name = "TIME", value_parser = span, help_heading = RUN)]
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_millisecond, help_heading = RUN)]
     pub interval: Option<Nanos>,
     /// Print the report as one JSON object.
     #[arg(long, help_heading = RUN)]
     pub json: bool,
     /// Put the bytes sent per this time into the JSON, for plots.
-    #[arg(long, value_name = "TIME", value_parser = span, requires = "json", help_heading = RUN)]
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_millisecond, requires = "json", help_heading = RUN)]
     pub bins: Option<Nanos>,
 
     /// How far apart turns are while frames come or go. Lower: frames leave more punctually, at more CPU time (50us
@@ -110,7 +110,8 @@ pub struct Options {
     /// Length of frame that the memory is sized for: each takes 4096 bytes of it, however short. Without: the MTU's.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=4096), help_heading = MACHINE)]
     pub frame: Option<u16>,
-    /// Later than this, with all its waiting, a frame counts as late; more than 1 in 1000 make the run invalid.
+    /// A run is invalid if more than one frame in 100 leaves, or is noticed, later than this after it should have been,
+    /// or more than one in 1000 later than ten times this.
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms", help_heading = MACHINE)]
     pub late: Nanos,
     /// How frames pass between driver and program: auto, zerocopy, copy, skb.
@@ -205,6 +206,14 @@ fn span(text: &str) -> Result<Nanos, String> {
     }
 }
 
+/// What a line is printed or a number kept for: more of them would be a load of their own.
+fn at_least_a_millisecond(text: &str) -> Result<Nanos, String> {
+    match span(text)? {
+        span if span < MILLISECOND => Err(format!("{text:?} is too short; say at least 1ms")),
+        span => Ok(span),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +265,14 @@ mod tests {
             let error = profiles(&arguments).unwrap_err();
             assert!(error.starts_with(text), "{arguments:?}: {error}");
         }
-        for wrong in [["--granularity", "0"], ["--duration", "-1s"], ["--bins", "10ms"], ["--priority", "100"]] {
+        for wrong in [
+            ["--granularity", "0"],
+            ["--duration", "-1s"],
+            ["--bins", "10ms"],
+            ["--interval", "10us"],
+            ["--priority", "100"],
+            ["--cpu", "first"],
+        ] {
             assert!(Options::try_parse_from(["linkem", "eth1", "eth2"].iter().chain(&wrong)).is_err(), "{wrong:?}");
         }
     }

@@ -5,7 +5,7 @@ use farwire::xdp::pair::Side;
 
 /// Counters of an interface that no frame should have moved, with what it means if one did.
 const ON_ARRIVAL: [(&str, &str); 5] = [
-    ("kernel_rx_dropped", "no free frame to receive into: more --umem, or longer frames than --frame"),
+    ("kernel_rx_dropped", "nothing to receive into: the emulator was held up, or needs more --umem"),
     ("kernel_rx_ring_full", "the rx ring was full: the machine is too busy"),
     (
         "steer_too_long",
@@ -16,8 +16,8 @@ const ON_ARRIVAL: [(&str, &str); 5] = [
 ];
 
 const ON_DEPARTURE: [(&str, &str); 3] = [
-    ("xdp_tx_dropped_by_driver", "the driver dropped them: is the neighbour's MTU smaller?"),
-    ("interface_tx_dropped", "the interface dropped them: is the neighbour up, and does it keep up?"),
+    ("xdp_tx_dropped_by_driver", "the driver dropped them: the neighbour has a smaller MTU, or did not keep up"),
+    ("interface_tx_dropped", "the interface dropped them: the neighbour is down, or did not keep up"),
     ("kernel_tx_invalid_descs", "the kernel refused them"),
 ];
 
@@ -42,7 +42,9 @@ impl Baseline {
             value(now).saturating_sub(value(&self.0[side as usize]))
         };
         let arrival = ON_ARRIVAL.map(|(name, why)| (name, lost(&arrival, from, name), why));
-        let departure = ON_DEPARTURE.map(|(name, why)| (name, lost(&departure, to, name), why));
+        let mut departure = ON_DEPARTURE.map(|(name, why)| (name, lost(&departure, to, name), why));
+        // The interface counts what its driver dropped as well.
+        departure[1].1 = departure[1].1.saturating_sub(departure[0].1);
         arrival.into_iter().chain(departure).collect()
     }
 }
