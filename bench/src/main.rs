@@ -5,6 +5,7 @@ mod instr;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
 mod latency;
+mod link;
 mod machine;
 mod memory;
 mod pingpong;
@@ -36,6 +37,8 @@ enum What {
     Latency(latency::Options),
     /// Peak memory of both ends of a short and a long transfer.
     Memory(memory::Options),
+    /// farwire and its rivals over an emulated link: rate, round trip, loss and queue, and a report of it.
+    Link(Box<link::Options>),
     /// Move bytes with another transport's library, as `bench link` does to compare.
     Rival(rivals::Options),
     /// What `instr` runs under valgrind.
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         What::Compare(options) => compare::run(&options),
         What::Latency(options) => latency::run(&options),
         What::Memory(options) => memory::run(&options),
+        What::Link(options) => link::run(&options),
         What::Rival(options) => rivals::run(&options),
         What::InstrRun(run) => instr::run_inside(&run),
     }

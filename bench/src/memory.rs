@@ -107,7 +107,7 @@ fn transfer_in(lab: &Lab, farwire: &str, scratch: &Path, file: bool, bytes: u64)
     let named = source.display().to_string();
     let from = if file { &named } else { "-" };
     let send = [farwire, "send", "-i", "eth1", "--insecure", "--umem", POOL, from, B_MAC];
-    let mut sender = Program::start_with(lab, "a", &send, Stdio::from(File::open(&source)?), Stdio::null())?;
+    let sender = Program::start_with(lab, "a", &send, Stdio::from(File::open(&source)?), Stdio::null())?;
     let (mut sender_peak_bytes, mut receiver_peak_bytes) = (0, 0);
     while sender.is_running()? | receiver.is_running()? {
         sender_peak_bytes = peak(sender.id()).unwrap_or(sender_peak_bytes);

@@ -1,14 +1,16 @@
 //! Programs inside the hosts of a lab: started, stopped, their CPU time and what they said.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::sleep;
+use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::lab::Lab;
@@ -25,11 +27,17 @@ pub struct Program {
     what: String,
     /// What it has written to standard error so far.
     said: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
+    /// Reads its standard output, so that a full pipe never holds it up.
+    stdout: Option<JoinHandle<String>>,
 }
 
 /// A program that has ended.
 pub struct Ended {
+    pub status: ExitStatus,
     pub stdout: String,
+    /// What it wrote to standard error.
+    pub said: String,
     /// User and system time of the process, as the kernel tells whoever waits for it.
     pub cpu_seconds: f64,
 }
@@ -42,31 +50,36 @@ impl Program {
 
     /// The same, with the given standard input and output.
     pub fn start_with(lab: &Lab, host: &str, command: &[&str], stdin: Stdio, stdout: Stdio) -> anyhow::Result<Program> {
+        Program::spawn(inside(lab, host, command).stdin(stdin).stdout(stdout), command)
+    }
+
+    /// Starts `command` in a host, out of reach of the terminal's Ctrl-C: whoever does so ends it himself.
+    pub fn start_apart(lab: &Lab, host: &str, command: &[&str]) -> anyhow::Result<Program> {
+        let (stdin, stdout) = (Stdio::null(), Stdio::piped());
+        Program::spawn(inside(lab, host, command).stdin(stdin).stdout(stdout).process_group(0), command)
+    }
+
+    fn spawn(how: &mut Command, command: &[&str]) -> anyhow::Result<Program> {
         let what = command.join(" ");
-        // `ip netns exec` becomes the program: same process.
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", &lab.namespace_name(host)])
-            .args(command)
-            .stdin(stdin)
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| what.clone())?;
+        let mut child = how.stderr(Stdio::piped()).spawn().with_context(|| what.clone())?;
+        let stdout = child.stdout.take().map(|stdout| std::thread::spawn(|| read(stdout)));
         let said = Arc::default();
-        if let Some(stderr) = child.stderr.take() {
+        let listening = child.stderr.take().map(|stderr| {
             let said = Arc::clone(&said);
-            std::thread::spawn(move || listen(stderr, &said));
-        }
-        Ok(Program { child, what, said })
+            std::thread::spawn(move || listen(stderr, &said))
+        });
+        Ok(Program { child, what, said, listening, stdout })
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Still there?
-    pub fn is_running(&mut self) -> anyhow::Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
+    /// Still there? It is not waited for: its CPU time is told to whoever takes its end.
+    pub fn is_running(&self) -> anyhow::Result<bool> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let status = waitid(Id::Pid(Pid::from_raw(self.child.id() as i32)), flags)?;
+        Ok(status == WaitStatus::StillAlive)
     }
 
     /// Waits until it has said `words` on standard error.
@@ -80,8 +93,8 @@ impl Program {
         let start = Instant::now();
         while !ready() {
             ensure!(start.elapsed() < PATIENCE, "{}: not ready after {PATIENCE:?}", self.what);
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{}: ended at once, {status}: {}", self.what, self.said());
+            if !self.is_running()? {
+                bail!("{}: ended at once, {}: {}", self.what, self.child.wait()?, self.said());
             }
             sleep(LOOK);
         }
@@ -89,13 +102,22 @@ impl Program {
     }
 
     /// Waits for its end, which must be a good one.
-    pub fn finish(mut self) -> anyhow::Result<Ended> {
-        let stdout = read(self.child.stdout.take());
+    pub fn finish(self) -> anyhow::Result<Ended> {
+        let what = self.what.clone();
+        let ended = self.end()?;
+        ensure!(ended.status.success(), "{what}: {}: {}", ended.status, ended.said);
+        Ok(ended)
+    }
+
+    /// Waits for its end, whatever it is.
+    fn end(mut self) -> anyhow::Result<Ended> {
+        // Its output ends with it, or earlier.
+        let stdout = self.stdout.take().and_then(|reading| reading.join().ok()).unwrap_or_default();
+        let _ = self.listening.take().map(JoinHandle::join);
         let before = children_cpu_seconds();
         let status = self.child.wait()?;
         let cpu_seconds = children_cpu_seconds() - before;
-        ensure!(status.success(), "{}: {status}: {}", self.what, self.said());
-        Ok(Ended { stdout, cpu_seconds })
+        Ok(Ended { status, stdout, said: self.said(), cpu_seconds })
     }
 
     fn said(&self) -> String {
@@ -103,17 +125,15 @@ impl Program {
     }
 
     /// Ends it; an error if it does not want to.
-    pub fn stop(mut self) -> anyhow::Result<Ended> {
+    pub fn stop(self) -> anyhow::Result<Ended> {
         let pid = Pid::from_raw(self.child.id() as i32);
         let _ = kill(pid, Signal::SIGTERM);
         let start = Instant::now();
-        let before = children_cpu_seconds();
-        while self.child.try_wait()?.is_none() {
+        while self.is_running()? {
             ensure!(start.elapsed() < PATIENCE, "{} does not end on SIGTERM", self.what);
             sleep(LOOK);
         }
-        let cpu_seconds = children_cpu_seconds() - before;
-        Ok(Ended { stdout: read(self.child.stdout.take()), cpu_seconds })
+        self.end()
     }
 }
 
@@ -135,19 +155,30 @@ fn listen(from: impl Read, said: &Mutex<String>) {
     }
 }
 
-fn read(from: Option<impl Read>) -> String {
+fn read(mut from: impl Read) -> String {
     let mut bytes = Vec::new();
-    if let Some(mut from) = from {
-        let _ = from.read_to_end(&mut bytes);
-    }
+    let _ = from.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// `command` in a host. `ip netns exec` becomes the program: same process.
+fn inside(lab: &Lab, host: &str, command: &[&str]) -> Command {
+    let mut how = Command::new("ip");
+    how.args(["netns", "exec", &lab.namespace_name(host)]).args(command);
+    how
 }
 
 /// The `farwire` to measure: as told, or the one beside this program.
 pub fn farwire(told: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let beside = || std::env::current_exe().ok().map(|path| path.with_file_name("farwire"));
-    let path = told.map(Path::to_path_buf).or_else(beside).context("where is farwire? say --farwire PATH")?;
-    ensure!(path.is_file(), "{}: no such program; `cargo build --release`", path.display());
+    sibling("farwire", told)
+}
+
+/// A program of this project: as told by an option of its name, or the one beside this program.
+pub fn sibling(name: &str, told: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let beside = || std::env::current_exe().ok().map(|path| path.with_file_name(name));
+    let path = told.map(Path::to_path_buf).or_else(beside);
+    let path = path.with_context(|| format!("where is {name}? say --{name} PATH"))?;
+    ensure!(path.is_file(), "{}: no such program; `cargo build --release --workspace`", path.display());
     Ok(path)
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary, and the benchmarks, use a part of it")]
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,11 +17,15 @@ pub struct Lab {
 impl Lab {
     /// A pair with the given options of `tools/netlab up`, for example `["--mtu", "3400"]`.
     pub fn up(options: &[&str]) -> Lab {
+        Lab::try_up(options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same; an error is what `tools/netlab` said.
+    pub fn try_up(options: &[&str]) -> Result<Lab, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}n{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let lab = Lab { name };
-        lab.netlab("up", options).unwrap_or_else(|error| panic!("{error}"));
-        lab
+        netlab(&name, "up", options)?;
+        Ok(Lab { name })
     }
 
     /// Runs `work` on a thread of its own inside a host.
@@ -57,22 +62,23 @@ impl Lab {
     pub fn try_run(&self, host: &str, command: &[&str]) -> Output {
         Command::new("ip").args(["netns", "exec", &self.namespace_name(host)]).args(command).output().expect("ip runs")
     }
+}
 
-    fn netlab(&self, verb: &str, options: &[&str]) -> Result<(), String> {
-        // Beside the tests, or beside the member that borrows this file.
-        let root = env!("CARGO_MANIFEST_DIR");
-        let root = ["/bench", "/tools"].iter().find_map(|member| root.strip_suffix(member)).unwrap_or(root);
-        let mut command = Command::new(format!("{root}/tools/netlab"));
-        let output = command.args([verb, "--name", &self.name]).args(options).output();
-        let output = output.map_err(|error| format!("tools/netlab: {error}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() { Ok(()) } else { Err(format!("tools/netlab {verb}: {said}")) }
-    }
+fn netlab(name: &str, verb: &str, options: &[&str]) -> Result<(), String> {
+    // Beside the tests, or beside the member that borrows this file.
+    let root = env!("CARGO_MANIFEST_DIR");
+    let root = ["/bench", "/tools"].iter().find_map(|member| root.strip_suffix(member)).unwrap_or(root);
+    let mut command = Command::new(format!("{root}/tools/netlab"));
+    // Out of reach of the terminal's Ctrl-C: a lab that is half gone would stay so.
+    let output = command.args([verb, "--name", name]).args(options).process_group(0).output();
+    let output = output.map_err(|error| format!("tools/netlab: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("tools/netlab {verb}: {said}")) }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if let Err(error) = self.netlab("down", &[]) {
+        if let Err(error) = netlab(&self.name, "down", &[]) {
             eprintln!("{error}");
         }
     }

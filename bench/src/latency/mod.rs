@@ -5,6 +5,8 @@
 mod report;
 mod sockets;
 
+pub use sockets::Game;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,18 +52,25 @@ pub struct Options {
 pub enum Contender {
     Raw,
     Farwire { idle: &'static str },
-    Kernel(sockets::Game),
+    Kernel(Game),
 }
 
 const CONTENDERS: [(&str, Contender); 7] = [
     ("raw AF_XDP, spinning", Contender::Raw),
     ("farwire ping, spin", Contender::Farwire { idle: "spin" }),
-    ("kernel UDP, spinning", Contender::Kernel(sockets::Game { tcp: false, spin: true })),
-    ("kernel TCP, spinning", Contender::Kernel(sockets::Game { tcp: true, spin: true })),
+    ("kernel UDP, spinning", Contender::Kernel(game(false, true))),
+    ("kernel TCP, spinning", Contender::Kernel(game(true, true))),
     ("farwire ping, adaptive", Contender::Farwire { idle: "adaptive" }),
-    ("kernel UDP, blocking", Contender::Kernel(sockets::Game { tcp: false, spin: false })),
-    ("kernel TCP, blocking", Contender::Kernel(sockets::Game { tcp: true, spin: false })),
+    ("kernel UDP, blocking", Contender::Kernel(game(false, false))),
+    ("kernel TCP, blocking", Contender::Kernel(game(true, false))),
 ];
+
+/// Enough to warm up whatever is warmed up: a few milliseconds where an end spins, a tenth of a second where it sleeps.
+const WARM_UP: u64 = 2_000;
+
+const fn game(tcp: bool, spin: bool) -> Game {
+    Game { tcp, spin, warm_up: WARM_UP }
+}
 
 /// One play of one contender.
 #[derive(Serialize)]

@@ -14,10 +14,8 @@ use crate::lab::Lab;
 
 /// Host b and the port that the game is played on.
 const B: ([u8; 4], u16) = ([10, 77, 0, 2], 5999);
-/// Round trips before counting starts.
-const WARM_UP: u64 = 2_000;
-/// A datagram that is not back after this long is lost, and the game with it: on a veth pair none is.
-const LOST: Duration = Duration::from_secs(1);
+/// A datagram that is not back after this long is lost, and the game with it: links that it is played on lose none.
+const LOST: Duration = Duration::from_secs(5);
 
 /// Which sockets, and how they wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +23,8 @@ pub struct Game {
     pub tcp: bool,
     /// Non-blocking reads again and again, instead of a read that sleeps.
     pub spin: bool,
+    /// Round trips before counting starts.
+    pub warm_up: u64,
 }
 
 /// One end of the game.
@@ -75,12 +75,12 @@ impl Game {
         socket.prepare(self.spin)?;
         let (question, mut answer) = (vec![0x5A; bytes], vec![0; bytes]);
         let mut rtt = Histogram::new();
-        for round in 0..WARM_UP + count {
+        for round in 0..self.warm_up + count {
             let start = Instant::now();
             socket.send(&question)?;
             ensure!(socket.receive(&mut answer, || start.elapsed() > LOST)?, "an answer did not come in {LOST:?}");
             let elapsed = start.elapsed();
-            if round >= WARM_UP {
+            if round >= self.warm_up {
                 rtt.record(elapsed.as_nanos() as u64);
             }
         }

@@ -1,0 +1,118 @@
+//! A run: the link is laid, the flows go over it, and all that can be known about it becomes a record.
+//!
+//! A run that others disturbed, or in which the emulator itself was the bottleneck, is done again, twice at most; then
+//! it is kept and marked.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::contender::Contender;
+use super::emulator::{Faults, LinkReport};
+use super::flow::{self, Order};
+use super::record::{Cpu, Flow, Job, Machine, Record, Scene};
+use super::stage::Stage;
+use super::stop::Stop;
+use super::{scene, tree};
+use crate::machine::{Clock, FOREIGN_MOST, await_quiet};
+
+/// How picky the measurement is.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Fairness {
+    /// Seconds to wait before each run for a quiet machine.
+    #[arg(long, default_value_t = 20)]
+    patience: u64,
+    /// Runs of one round and contender that may be disturbed or invalid before one is taken as it is.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=10))]
+    tries: u8,
+}
+
+/// Does a job.
+///
+/// # Errors
+/// When the user wants an end, or the lab itself is broken. A contender that fails is a result.
+pub fn run(
+    stage: &Stage,
+    job: &Job,
+    contenders: &[Contender],
+    fairness: Fairness,
+    machine: &Machine,
+    stop: &Stop,
+) -> anyhow::Result<Record> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        await_quiet(Duration::from_secs(fairness.patience))?;
+        let mut record = once(stage, job, contenders, machine, stop)?;
+        record.tries = tries;
+        if record.is_valid() || tries >= usize::from(fairness.tries) || stop.requested() {
+            return Ok(record);
+        }
+    }
+}
+
+fn once(stage: &Stage, job: &Job, contenders: &[Contender], machine: &Machine, stop: &Stop) -> anyhow::Result<Record> {
+    let clock = Clock::now()?;
+    let faults = match job.scene {
+        Scene::Outage => Faults::Outage { span_s: job.seconds / super::plan::OUTAGE_SPANS },
+        _ => Faults::None,
+    };
+    // Each round has losses of its own, and all contenders of a round the same.
+    let link = stage.link(&job.cell, faults, job.round as u64)?;
+    let flows = flows(stage, job, contenders, stop);
+    let LinkReport { right, cpu_seconds, mut invalid } = link.end()?;
+    if stop.requested() {
+        anyhow::bail!("stopped");
+    }
+    let others = clock.since()?;
+    let cpu = Cpu {
+        linkem_seconds: cpu_seconds,
+        ksoftirqd_seconds: others.ksoftirqd_cpu_seconds,
+        outside_seconds: others.outside_cpu_seconds,
+        foreign_cores: others.foreign_cores,
+        load: others.load,
+    };
+    if others.foreign_cores >= FOREIGN_MOST {
+        invalid.push(format!("others used {:.1} cores", others.foreign_cores));
+    }
+    let (flows, error) = match flows {
+        Ok(flows) => (flows, None),
+        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+    };
+    let (job, machine, at) = (job.clone(), machine.clone(), chrono::Utc::now().timestamp());
+    Ok(Record { job, at, machine, tries: 1, invalid, error, flows, link: Some(right), cpu })
+}
+
+fn flows(stage: &Stage, job: &Job, contenders: &[Contender], stop: &Stop) -> anyhow::Result<Vec<Flow>> {
+    let find = |name: &String| {
+        let found = contenders.iter().find(|contender| contender.name == *name);
+        found.with_context(|| format!("{name} is no contender"))
+    };
+    match job.scene {
+        Scene::Ping => Ok(vec![scene::ping(stage, &job.cell)?]),
+        Scene::Tree => Ok(vec![tree::send(stage, find(&job.contenders[0])?, job, stop)?]),
+        Scene::Matrix | Scene::Share | Scene::Beside | Scene::Outage => {
+            let chosen = job.contenders.iter().map(find).collect::<anyhow::Result<Vec<&Contender>>>()?;
+            let interfaces = scene::Interfaces::of(stage, job.scene)?;
+            together(stage, job, &chosen, &interfaces, stop)
+        }
+    }
+}
+
+/// All of them at once: every receiver is ready before the first sender starts.
+fn together(
+    stage: &Stage,
+    job: &Job,
+    chosen: &[&Contender],
+    interfaces: &scene::Interfaces<'_>,
+    stop: &Stop,
+) -> anyhow::Result<Vec<Flow>> {
+    let mut ready = Vec::new();
+    for (number, contender) in chosen.iter().enumerate() {
+        let interface = interfaces.name(number);
+        let order = Order { cell: &job.cell, seconds: job.seconds, interface, number: number as u16 };
+        ready.push(flow::prepare(stage, contender, order)?);
+    }
+    let running = ready.into_iter().map(|flow| flow.start(stage)).collect::<anyhow::Result<Vec<_>>>()?;
+    running.into_iter().map(|flow| flow.finish(stop)).collect()
+}

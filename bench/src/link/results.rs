@@ -1,0 +1,191 @@
+//! The file of results: appended run by run, read again to go on where a sitting ended or to make its report.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::record::{Job, Record};
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "lowercase")]
+enum Line {
+    Sitting(Sitting),
+    Run(Box<Record>),
+}
+
+/// One start of the benchmark: who was there to be measured, and how the lab was set up.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sitting {
+    /// Seconds since 1970.
+    pub at: i64,
+    pub command: String,
+    pub contenders: Vec<Presence>,
+    /// Settings of the two hosts, as `sysctl` names them.
+    pub hosts: Vec<String>,
+}
+
+/// Whether a contender could be measured.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Presence {
+    pub name: String,
+    /// Its version, and in a few words what it is.
+    pub what: String,
+    /// Why it is not there, and how to get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// All that was measured so far.
+#[derive(Default, Debug)]
+pub struct Results {
+    pub sittings: Vec<Sitting>,
+    pub records: Vec<Record>,
+}
+
+/// The open file.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Results {
+    pub fn read(path: &Path) -> anyhow::Result<Results> {
+        let named = || path.display().to_string();
+        Ok(Results::parse(BufReader::new(File::open(path).with_context(named)?)).with_context(named)?.0)
+    }
+
+    /// The results, and how many bytes of the file they take: a last line without an end was cut off by a crash, and
+    /// its run is run again.
+    fn parse(mut from: impl BufRead) -> anyhow::Result<(Results, u64)> {
+        let (mut results, mut whole, mut text) = (Results::default(), 0, String::new());
+        for number in 1.. {
+            text.clear();
+            let length = from.read_line(&mut text)? as u64;
+            if length == 0 || !text.ends_with('\n') {
+                break;
+            }
+            match serde_json::from_str(&text) {
+                Ok(Line::Sitting(sitting)) => results.sittings.push(sitting),
+                Ok(Line::Run(record)) => results.records.push(*record),
+                Err(error) => bail!("line {number} is no result of `bench link`: {error}"),
+            }
+            whole += length;
+        }
+        Ok((results, whole))
+    }
+
+    /// The jobs that still have to be done; those that were done, well or badly, are not done again.
+    pub fn left(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let done: HashSet<String> = self.records.iter().map(|record| record.job.key()).collect();
+        jobs.into_iter().filter(|job| !done.contains(&job.key())).collect()
+    }
+
+    /// What was measured for another time span can't be added to.
+    pub fn check_seconds(&self, jobs: &[Job]) -> anyhow::Result<()> {
+        for job in jobs {
+            let other = self.records.iter().find(|record| record.job.scene == job.scene);
+            let Some(other) = other.filter(|other| other.job.seconds != job.seconds) else { continue };
+            let (there, here) = (other.job.seconds, job.seconds);
+            bail!(
+                "the results to resume have runs of {there} s, and this sitting's are {here} s: say --seconds likewise"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// A new file in a new directory.
+    pub fn create(path: &Path) -> anyhow::Result<Journal> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+        }
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = file.with_context(|| format!("{}: --resume goes on with what is there", path.display()))?;
+        Ok(Journal { path: path.to_owned(), file })
+    }
+
+    /// An earlier sitting's file, and what is in it.
+    pub fn resume(path: &Path) -> anyhow::Result<(Journal, Results)> {
+        let named = || path.display().to_string();
+        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(named)?;
+        let (results, whole) = Results::parse(BufReader::new(&file)).with_context(named)?;
+        ensure!(whole > 0, "{}: there is nothing to resume in it", path.display());
+        file.set_len(whole)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok((Journal { path: path.to_owned(), file }, results))
+    }
+
+    pub fn sitting(&mut self, sitting: &Sitting) -> anyhow::Result<()> {
+        self.append(&Line::Sitting(sitting.clone()))
+    }
+
+    pub fn run(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.append(&Line::Run(Box::new(record.clone())))
+    }
+
+    fn append(&mut self, line: &Line) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).with_context(|| self.path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::{job, record};
+    use super::super::record::{Job, Scene};
+    use super::*;
+
+    fn sitting() -> Sitting {
+        Sitting { at: 1, command: "bench link".into(), contenders: vec![], hosts: vec![] }
+    }
+
+    fn job_of(round: usize) -> Job {
+        job(Scene::Matrix, 2.0, "0", "a", round)
+    }
+
+    #[test]
+    fn a_sitting_goes_on_where_the_last_one_was_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/results.jsonl");
+        let mut journal = Journal::create(&path).unwrap();
+        journal.sitting(&sitting()).unwrap();
+        journal.run(&record(job_of(1), 1e9)).unwrap();
+        journal.file.write_all(br#"{"line":"run","scene":"mat"#).unwrap();
+        assert!(Journal::create(&path).is_err(), "it must not be overwritten");
+
+        let (mut journal, results) = Journal::resume(&path).unwrap();
+        assert_eq!((results.sittings.len(), results.records.len()), (1, 1));
+        assert_eq!(results.left(vec![job_of(1), job_of(2)]), [job_of(2)]);
+        journal.sitting(&sitting()).unwrap();
+        journal.run(&record(job_of(2), 1e9)).unwrap();
+        let results = Results::read(&path).unwrap();
+        assert_eq!((results.sittings.len(), results.records.len()), (2, 2));
+        assert!(results.left(vec![job_of(1), job_of(2)]).is_empty());
+    }
+
+    #[test]
+    fn runs_of_another_length_are_not_mixed_in() {
+        let results = Results { sittings: vec![], records: vec![record(job_of(1), 1e9)] };
+        results.check_seconds(&[job_of(2)]).unwrap();
+        let error = results.check_seconds(&[Job { seconds: 2.0, ..job_of(2) }]).unwrap_err().to_string();
+        assert!(error.contains("10 s") && error.contains("2 s"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_result_is_named_by_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        std::fs::write(&path, "{\"line\":\"nonsense\"}\n").unwrap();
+        let error = format!("{:#}", Results::read(&path).unwrap_err());
+        assert!(error.contains("line 1") && error.contains('x'), "{error}");
+        std::fs::write(&path, "").unwrap();
+        assert!(Journal::resume(&path).is_err());
+    }
+}
