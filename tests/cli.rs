@@ -96,7 +96,7 @@ fn a_rate_that_cannot_be_is_refused() {
     send(&["--rate", "10parsec"], &["parsec", "10gbit"]);
     send(&["--cc", "fixed"], &["--rate"]);
     send(&["--cc", "cubic", "--rate", "1gbit"], &["--rate is for --cc fixed"]);
-    send(&["--cc", "bbr"], &["bbr", "cubic"]);
+    send(&["--cc", "vegas"], &["vegas", "bbr", "cubic"]);
 }
 
 #[test]

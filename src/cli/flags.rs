@@ -168,7 +168,7 @@ pub struct Common {
     /// The link is ours at this rate, for example 9.5gbit: implies --cc fixed
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
-    /// Congestion control of what we send [default: cubic, or fixed with --rate]
+    /// Congestion control of what we send [default: bbr, or fixed with --rate]
     #[arg(long, value_name = "WHICH")]
     pub cc: Option<Cc>,
     /// What the worker does when there is nothing to do: spin (least latency, a whole core), adaptive, sleep
@@ -217,6 +217,8 @@ pub struct Common {
 pub enum Cc {
     /// A rate that the user vouches for.
     Fixed,
+    /// Version 3: finds the link's rate by itself, and is not led astray by losses.
+    Bbr,
     /// RFC 9438.
     Cubic,
     /// RFC 5681.

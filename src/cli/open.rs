@@ -108,7 +108,8 @@ fn algorithm(cc: Option<Cc>, rate: Option<Rate>) -> Result<Algorithm, &'static s
         (None | Some(Cc::Fixed), Some(rate)) => Ok(Algorithm::Fixed(rate)),
         (Some(Cc::Fixed), None) => Err("--cc fixed needs to know at which rate; say for example --rate 9.5gbit"),
         (Some(_), Some(_)) => Err("--rate is for --cc fixed; leave out one of the two"),
-        (None | Some(Cc::Cubic), None) => Ok(Algorithm::Cubic),
+        (None | Some(Cc::Bbr), None) => Ok(Algorithm::Bbr),
+        (Some(Cc::Cubic), None) => Ok(Algorithm::Cubic),
         (Some(Cc::Reno), None) => Ok(Algorithm::Reno),
     }
 }
@@ -202,6 +203,7 @@ mod tests {
         assert!(matches!(algorithm(None, Some(rate)), Ok(Algorithm::Fixed(_))));
         assert!(algorithm(Some(Cc::Fixed), None).unwrap_err().contains("--rate"));
         assert!(algorithm(Some(Cc::Reno), Some(rate)).is_err());
-        assert!(matches!(algorithm(None, None), Ok(Algorithm::Cubic)));
+        assert!(matches!(algorithm(None, None), Ok(Algorithm::Bbr)));
+        assert!(matches!(algorithm(Some(Cc::Cubic), None), Ok(Algorithm::Cubic)));
     }
 }

@@ -109,11 +109,12 @@ fn tell(report: &PerfReport) {
         show::out("every byte arrived as it was sent");
     }
     let (local, remote) = (&report.local, &report.remote);
-    let controller = local.controller.as_deref().unwrap_or("-");
     show::out(format!(
-        "retransmitted {} packets here, {} there; congestion control {controller}; CPU {:.2} s here, {:.2} s there",
+        "retransmitted {} packets here, {} there; CPU {:.2} s here, {:.2} s there",
         local.retransmitted_packets, remote.retransmitted_packets, local.cpu_seconds, remote.cpu_seconds
     ));
+    let sender = if report.plan.direction == Direction::Down { remote } else { local };
+    show::out(format!("congestion control of the sender: {}", controller(sender)));
     let Some(snapshot) = &report.snapshot else { return };
     for (title, histogram) in [
         ("round trips", &snapshot.latencies.rtt),
@@ -136,6 +137,17 @@ fn tell(report: &PerfReport) {
             time(rtt.max)
         ));
     }
+}
+
+/// The controller of a side that sends, with what it makes of the path.
+fn controller(side: &Side) -> String {
+    let name = side.controller.as_deref().unwrap_or("-");
+    let Some(path) = &side.path else { return name.to_owned() };
+    let bandwidth = path.bandwidth_bps.map(|bps| format!("{} on the wire", rate(bps as f64)));
+    let round_trip = format!("{} at least", show_time(path.min_rtt_ns, Unit::Nanoseconds));
+    let state = (!path.state.is_empty()).then(|| path.state.clone());
+    let model: Vec<String> = bandwidth.into_iter().chain([round_trip]).chain(state).collect();
+    format!("{name} ({})", model.join(", "))
 }
 
 /// What is known about a measurement beside its report.
@@ -177,6 +189,7 @@ fn report_json(report: &PerfReport, about: &About) -> Value {
         "notices": about.notices,
         "cpu_seconds": { "local": local.cpu_seconds, "remote": remote.cpu_seconds },
         "controller": { "local": local.controller, "remote": remote.controller },
+        "path": { "local": local.path, "remote": remote.path },
         "engine": engine,
     })
 }

@@ -34,7 +34,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            algorithm: Algorithm::Cubic,
+            algorithm: Algorithm::Bbr,
             idle_timeout_ns: 30 * SECOND,
             keep_alive_ns: 10 * SECOND,
             connect_timeout_ns: 5 * SECOND,

@@ -24,6 +24,9 @@ pub const ACK_DELAY_NS: Nanos = 100 * MICROSECOND;
 /// it may send, so answer. A paced sender is silent for up to 40 µs between its bursts. Lower: an ACK for each of those
 /// bursts. Higher: added to each round trip of a window that is smaller than [`ACK_PACKETS`].
 const IDLE_NS: Nanos = 50 * MICROSECOND;
+/// The path's patience counts from this packet on: the ACKs of a connection's first packets show its sender how the
+/// bottleneck spread them. Lower: the sender doubles its window for a round trip more. Higher: CPU time.
+const PATIENT_FROM: u64 = 512;
 /// A gap is told at once, but not more often than this (or the path's patience). 5% loss at 1 Mpps are 50 gaps per ms.
 /// Lower: an ACK for each of them. Higher: losses on 50 µs links are repaired later.
 const GAP_SPACING_NS: Nanos = 20 * MICROSECOND;
@@ -187,7 +190,7 @@ impl Received {
         if pending.eliciting >= ACK_PACKETS || pending.urgent || self.sweep_wanted {
             return Some(0);
         }
-        let patience_ns = self.patience_ns;
+        let patience_ns = if self.end > PATIENT_FROM { self.patience_ns } else { 0 };
         let due =
             (pending.first_ns + ACK_DELAY_NS.max(2 * patience_ns)).min(pending.last_ns + IDLE_NS.max(patience_ns));
         Some(if pending.gap { due.min(self.last_ack_ns + GAP_SPACING_NS.max(patience_ns)) } else { due })

@@ -44,7 +44,7 @@ pub struct Options {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Scene {
     /// Congestion controller of the sender.
-    #[arg(long, default_value = "cubic", value_parser = ["cubic", "reno", "fixed"])]
+    #[arg(long, default_value = "cubic", value_parser = ["bbr", "cubic", "reno", "fixed"])]
     cc: String,
     /// Rate of `fixed`.
     #[arg(long, default_value = "10gbit")]

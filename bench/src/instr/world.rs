@@ -63,6 +63,7 @@ impl Host {
 impl World {
     pub fn new(scene: &Scene) -> anyhow::Result<World> {
         let algorithm = match scene.cc.as_str() {
+            "bbr" => Algorithm::Bbr,
             "cubic" => Algorithm::Cubic,
             "reno" => Algorithm::Reno,
             _ => Algorithm::Fixed(scene.rate),

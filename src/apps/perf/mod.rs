@@ -154,6 +154,22 @@ pub struct Side {
     pub rtt_ns: Option<RoundTrips>,
     /// Its congestion controller.
     pub controller: Option<String>,
+    /// What that makes of the path.
+    #[serde(default)]
+    pub path: Option<PathModel>,
+}
+
+/// What a congestion controller knew about the path at the end.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PathModel {
+    /// What it was doing; empty where it does only one thing.
+    pub state: String,
+    /// The path's bandwidth in wire bits per second, where it is modelled.
+    pub bandwidth_bps: Option<u64>,
+    /// Pacing in wire bits per second.
+    pub pacing_bps: Option<u64>,
+    /// Smallest round trip of the last seconds.
+    pub min_rtt_ns: u64,
 }
 
 /// Percentiles of round trips in nanoseconds.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::meter::{Intervals, Meter, cpu_seconds};
 use super::talk::{Word, hear, say};
-use super::{Direction, PerfError, Plan, RoundTrips, Side, pump};
+use super::{Direction, PathModel, PerfError, Plan, RoundTrips, Side, pump};
 use crate::api::{Connection, RecvStream, SendStream};
 
 /// How long the client may take to open each of its streams.
@@ -115,7 +115,13 @@ impl Before {
             retransmitted_packets: counted.saturating_sub(self.retransmitted),
             cpu_seconds: cpu_seconds() - self.cpu_seconds,
             rtt_ns: now.as_ref().and_then(|now| RoundTrips::of(&now.latencies.rtt)),
-            controller: now.and_then(|now| now.controller.map(str::to_owned)),
+            controller: now.as_ref().and_then(|now| now.controller.map(str::to_owned)),
+            path: now.and_then(|now| now.recovery).map(|now| PathModel {
+                state: now.state.to_owned(),
+                bandwidth_bps: now.bandwidth_bps,
+                pacing_bps: now.pacing_bps,
+                min_rtt_ns: now.min_rtt_ns,
+            }),
         }
     }
 }

@@ -10,16 +10,10 @@ use std::collections::VecDeque;
 use super::congestion::Totals;
 use super::sent::Sent;
 use crate::base::Nanos;
-use crate::base::time::MICROSECOND;
 
 /// Flights per round trip. Fewer: samples span needlessly more than a round trip, and the bytes in flight at a loss are
 /// known less well. More: memory, 64 bytes each.
 const FLIGHTS_PER_ROUND_TRIP: Nanos = 256;
-/// A sender that had nothing to send for longer than this has left a gap in its flow, unless the round trip is so short
-/// that a quarter of it is less. It is what the pacer makes good for. Lower: a program that refills its stream a turn
-/// late passes for idle, and its samples for worthless. Higher: true gaps lower the estimate.
-const GAP_NS: Nanos = 250 * MICROSECOND;
-
 /// What one acknowledgement says about the path's rate. Wire bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RateSample {
@@ -29,7 +23,7 @@ pub struct RateSample {
     pub interval_ns: Nanos,
     /// The quotient in bits per second; 0 where the interval says nothing (shorter than the smallest round trip).
     pub rate_bps: u64,
-    /// The sender had nothing to send for a while before that packet: the path may carry more than this.
+    /// The sender had nothing to send, or no core, for a while before that packet: the path may carry more than this.
     pub is_app_limited: bool,
     /// Lost since that packet was sent.
     pub lost_bytes: u64,
@@ -42,6 +36,8 @@ pub struct RateSample {
     /// Delivered when that packet was sent: a round trip ends with a sample whose value is at least what was delivered
     /// when the round trip began.
     pub prior_delivered_bytes: u64,
+    /// When that packet was sent.
+    pub sent_ns: Nanos,
     /// The round trip of the ACK's highest packet, if that is news.
     pub rtt_ns: Option<Nanos>,
 }
@@ -103,6 +99,10 @@ pub struct Sending {
     pub srtt_ns: Nanos,
     /// Until when the sender had reason not to send: pacing, or its last packet.
     pub busy_until_ns: Nanos,
+    /// What pacing makes good for: a gap up to this is none.
+    pub credit_ns: Nanos,
+    /// The window was full lately, which is reason enough.
+    pub window_full: bool,
 }
 
 impl DeliverySampler {
@@ -133,12 +133,18 @@ impl DeliverySampler {
     /// A packet is sent that begins a flight. True when it ends a time of silence: nothing is in flight, and there was
     /// nothing to send.
     pub fn begin_flight(&mut self, sending: &Sending) -> bool {
-        let Sending { now, number, in_flight, totals, srtt_ns, busy_until_ns } = *sending;
+        let Sending { now, number, in_flight, totals, srtt_ns, busy_until_ns, credit_ns, window_full } = *sending;
         if in_flight == 0 {
             self.first_sent_ns = now;
             self.delivered_ns = now;
         }
-        if std::mem::take(&mut self.starved) && now > busy_until_ns + GAP_NS.min(srtt_ns / 4) {
+        let gap_ns = now.saturating_sub(busy_until_ns);
+        // A sender that had nothing to send has left a gap in its flow. Where round trips are short, a quarter of one
+        // is enough of a gap. A program that refills its stream a turn late is made good for by the pacer.
+        let starved = std::mem::take(&mut self.starved) && gap_ns > credit_ns.min(srtt_ns / 4);
+        // A host that was busy elsewhere: what arrives is what it sent, not what the path carries.
+        let late = gap_ns > credit_ns && !window_full;
+        if starved || late {
             self.app_limited_until = (totals.delivered + in_flight).max(1);
         }
         self.flights.push_back(Flight {
@@ -164,7 +170,7 @@ impl DeliverySampler {
         let newly_lost_bytes = totals.lost.saturating_sub(self.lost_before);
         self.lost_before = totals.lost;
         let Some(flight) = self.flight_of(newest.number) else {
-            return RateSample { newly_lost_bytes, ..RateSample::default() };
+            return RateSample { newly_lost_bytes, sent_ns: newest.packet.sent_ns, ..RateSample::default() };
         };
         let send_ns = newest.packet.sent_ns.saturating_sub(flight.first_sent_ns);
         let interval_ns = send_ns.max(now.saturating_sub(flight.delivered_ns));
@@ -184,6 +190,7 @@ impl DeliverySampler {
             newly_lost_bytes,
             tx_in_flight_bytes: flight.in_flight_with(newest.number, newest.packet.wire_bytes()),
             prior_delivered_bytes: flight.delivered,
+            sent_ns: newest.packet.sent_ns,
             ..RateSample::default()
         }
     }
@@ -221,11 +228,12 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::time::{MILLISECOND, SECOND};
+    use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
     use crate::proto::recovery::SentPacket;
 
     const RTT: Nanos = 10 * MILLISECOND;
     const BYTES: u64 = 1538;
+    const GAP_NS: Nanos = 250 * MICROSECOND;
 
     /// A sender of full packets, of which each one sent can be acknowledged by its number.
     struct Sender {
@@ -234,12 +242,20 @@ mod tests {
         in_flight: u64,
         sent: Vec<Sent>,
         last_sent_ns: Nanos,
+        window_full: bool,
     }
 
     impl Sender {
         fn new() -> Sender {
             let sampler = DeliverySampler::new();
-            Sender { sampler, totals: Totals::default(), in_flight: 0, sent: Vec::new(), last_sent_ns: 0 }
+            Sender {
+                sampler,
+                totals: Totals::default(),
+                in_flight: 0,
+                sent: Vec::new(),
+                last_sent_ns: 0,
+                window_full: true,
+            }
         }
 
         fn send(&mut self, now: Nanos) -> bool {
@@ -247,7 +263,17 @@ mod tests {
             let mut restart = false;
             if self.sampler.is_flight_over(now) {
                 let (in_flight, totals, busy_until_ns) = (self.in_flight, self.totals, self.last_sent_ns);
-                let sending = Sending { now, number, in_flight, totals, srtt_ns: RTT, busy_until_ns };
+                let window_full = self.window_full;
+                let sending = Sending {
+                    now,
+                    number,
+                    in_flight,
+                    totals,
+                    srtt_ns: RTT,
+                    busy_until_ns,
+                    credit_ns: GAP_NS,
+                    window_full,
+                };
                 restart = self.sampler.begin_flight(&sending);
             }
             let packet = SentPacket { sent_ns: now, len: 1514, ..SentPacket::default() };
@@ -353,8 +379,8 @@ mod tests {
         sender.send(SECOND + 3 * GAP_NS);
         let limited = [0, 1, 2, 3].map(|number| sender.ack(SECOND + RTT + GAP_NS * 3, number, 1).is_app_limited);
         assert_eq!(limited, [false, false, true, true]);
-        assert!(!sender.send(SECOND + 5 * RTT), "who asked nobody for data was not starved");
-        sender.ack(SECOND + 6 * RTT, 4, 1);
+        sender.send(SECOND + 5 * RTT);
+        assert!(!sender.ack(SECOND + 6 * RTT, 4, 1).is_app_limited, "the window was full");
         sender.sampler.on_starved();
         assert!(sender.send(SECOND + 9 * RTT), "a restart after silence");
         sender.send(SECOND + 9 * RTT + RTT / 2);
@@ -362,5 +388,8 @@ mod tests {
         sender.ack(SECOND + 10 * RTT + RTT / 2, 6, 1);
         sender.send(SECOND + 11 * RTT);
         assert!(!sender.ack(SECOND + 12 * RTT, 7, 1).is_app_limited, "the gap has left the path");
+        sender.window_full = false;
+        sender.send(SECOND + 13 * RTT);
+        assert!(sender.ack(SECOND + 14 * RTT, 8, 1).is_app_limited, "the host itself was late");
     }
 }

@@ -85,6 +85,8 @@ pub struct Recovery {
     max_in_flight: u64,
     /// The controller's window, asked once per ACK and not once per packet.
     cwnd_bytes: u64,
+    /// The last packet filled the window, or the window shrank below what was in flight since.
+    window_full: bool,
     totals: Totals,
     /// The round trip ends when this number is acknowledged.
     round_end: u64,
@@ -110,6 +112,7 @@ impl Recovery {
             max_ack_delay_ns: config.max_ack_delay_ns,
             max_in_flight: config.max_in_flight.clamp(1, MAX_SPAN - 64),
             cwnd_bytes: 0,
+            window_full: false,
             totals: Totals::default(),
             round_end: 0,
             peak: [0; 2],
@@ -147,6 +150,7 @@ impl Recovery {
         self.pacer.on_sent(now, packet.wire_bytes());
         self.totals.sent += packet.wire_bytes();
         self.peak[0] = self.peak[0].max(self.ring.bytes());
+        self.window_full = self.ring.bytes() >= self.cwnd_bytes;
         number
     }
 
@@ -252,7 +256,7 @@ impl Recovery {
         self.loss.pto_count()
     }
 
-    /// `fixed`, `cubic` or `reno`.
+    /// `bbr`, `fixed`, `cubic` or `reno`.
     pub fn controller_name(&self) -> &'static str {
         self.controller.name()
     }
@@ -267,6 +271,8 @@ impl Recovery {
         RecoveryStats {
             cwnd_bytes: self.cwnd_bytes,
             ssthresh_bytes: self.controller.ssthresh_bytes(),
+            bandwidth_bps: self.controller.bandwidth_bps(),
+            state: self.controller.state_name(),
             pacing_bps: self.pacer.rate_bps(),
             srtt_ns: self.rtt.smoothed_ns(),
             rttvar_ns: self.rtt.variance_ns(),
@@ -389,6 +395,8 @@ impl Recovery {
             totals: self.totals,
             srtt_ns: self.rtt.smoothed_ns(),
             busy_until_ns: self.pacer.next_ns().max(self.loss.last_sent_ns()),
+            credit_ns: self.pacer.credit_ns(),
+            window_full: self.window_full,
         });
         if idle_before {
             self.controller.on_restart(now);
@@ -420,6 +428,7 @@ impl Recovery {
 
     fn retune(&mut self) {
         self.cwnd_bytes = self.controller.cwnd_bytes();
+        self.window_full |= self.ring.bytes() >= self.cwnd_bytes;
         self.pacer.set_rate(self.controller.pacing_bps(&self.rtt), self.rtt.patience_ns());
     }
 }

@@ -73,6 +73,10 @@ pub struct RecoveryStats {
     pub cwnd_bytes: u64,
     /// End of slow start in wire bytes, if found.
     pub ssthresh_bytes: Option<u64>,
+    /// The path's bandwidth in wire bits per second, where the controller models it.
+    pub bandwidth_bps: Option<u64>,
+    /// What the controller is doing; empty where it does only one thing.
+    pub state: &'static str,
     /// Pacing rate in wire bits per second, where paced.
     pub pacing_bps: Option<u64>,
     /// Smoothed round trip.

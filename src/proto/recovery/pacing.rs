@@ -88,6 +88,11 @@ impl Pacer {
         self.next_ns
     }
 
+    /// How far behind the schedule a sender may be and still make good.
+    pub fn credit_ns(&self) -> Nanos {
+        self.credit_ns
+    }
+
     /// How much may leave now.
     pub fn poll(&self, now: Nanos) -> Pace {
         let burst = BURST_PACKETS * self.mtu_wire_bytes;

@@ -129,7 +129,7 @@ fn memory(dice: &mut Dice) -> MemoryConfig {
 fn proto(dice: &mut Dice) -> Config {
     let rate = Rate::from_bps(dice.pick(&[100_000_000, 10_000_000_000])).expect("a rate");
     Config {
-        algorithm: dice.pick(&[Algorithm::Cubic, Algorithm::Reno, Algorithm::Fixed(rate)]),
+        algorithm: dice.pick(&[Algorithm::Bbr, Algorithm::Cubic, Algorithm::Reno, Algorithm::Fixed(rate)]),
         max_streams: dice.pick(&[1, 3, 8, 1024]),
         require_cookie: dice.hits(300),
         max_stream_window_bytes: dice.pick(&[1, 20_000, u64::MAX, u64::MAX]),

@@ -4,6 +4,7 @@
 //! clocks. Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that
 //! a rate means what the link's label says.
 
+pub mod bbr;
 mod breaker;
 pub mod cubic;
 pub mod fixed;
@@ -115,7 +116,15 @@ pub trait Controller: Send + fmt::Debug {
     fn poll_notice(&mut self) -> Option<Notice> {
         None
     }
-    /// Short name: `fixed`, `cubic`, `reno`.
+    /// The path's bandwidth in wire bits per second, where it is modelled.
+    fn bandwidth_bps(&self) -> Option<u64> {
+        None
+    }
+    /// What it is doing, where it has more than one way; empty elsewhere.
+    fn state_name(&self) -> &'static str {
+        ""
+    }
+    /// Short name: `bbr`, `fixed`, `cubic`, `reno`.
     fn name(&self) -> &'static str;
 }
 
@@ -124,6 +133,8 @@ pub trait Controller: Send + fmt::Debug {
 pub enum Algorithm {
     /// The link is ours at this rate.
     Fixed(Rate),
+    /// Version 3, with what a link of one's own allows.
+    Bbr,
     /// RFC 9438.
     Cubic,
     /// RFC 5681 in RFC 9002's words.
@@ -135,6 +146,7 @@ impl Algorithm {
     pub fn start(self, mtu_wire_bytes: u64, max_ack_delay_ns: Nanos, rtt: &Rtt) -> Box<dyn Controller> {
         match self {
             Algorithm::Fixed(rate) => Box::new(fixed::Fixed::new(rate, mtu_wire_bytes, max_ack_delay_ns, rtt)),
+            Algorithm::Bbr => Box::new(bbr::Bbr::new(mtu_wire_bytes, max_ack_delay_ns, rtt)),
             Algorithm::Cubic => Box::new(cubic::Cubic::new(mtu_wire_bytes)),
             Algorithm::Reno => Box::new(reno::Reno::new(mtu_wire_bytes)),
         }
@@ -238,7 +250,13 @@ mod tests {
         }
     }
 
-    pub(super) fn ack_at(now: Nanos, bytes: u64, largest: u64, next: u64, rtt_ns: Nanos) -> AckSample<'static> {
+    pub(in crate::proto::recovery::congestion) fn ack_at(
+        now: Nanos,
+        bytes: u64,
+        largest: u64,
+        next: u64,
+        rtt_ns: Nanos,
+    ) -> AckSample<'static> {
         AckSample { now, rtt: rtt_of(rtt_ns), ..ack(bytes, largest, next, bytes.max(1 << 40)) }
     }
 
