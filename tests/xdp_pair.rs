@@ -38,9 +38,15 @@ fn stat(pair: &XdpPair, side: Side, name: &str) -> u64 {
 fn forward(pair: &mut XdpPair, until: &AtomicBool) -> [u64; 2] {
     let (mut waiting, mut carried) = ([VecDeque::new(), VecDeque::new()], [0; 2]);
     let (mut arrived, mut done) = (Vec::new(), Vec::new());
-    while !until.load(Ordering::Relaxed) {
+    // TCP says goodbye after its programs have ended: on until nothing has come for a while.
+    let mut heard = Instant::now();
+    while !until.load(Ordering::Relaxed) || heard.elapsed() < Duration::from_millis(300) {
         for (from, to) in [(Side::First, Side::Second), (Side::Second, Side::First)] {
-            carried[from as usize] += pair.rx_burst(from, &mut arrived, BURST) as u64;
+            let received = pair.rx_burst(from, &mut arrived, BURST);
+            carried[from as usize] += received as u64;
+            if received > 0 {
+                heard = Instant::now();
+            }
             waiting[from as usize].extend(arrived.drain(..));
             pair.tx_burst(to, &mut waiting[from as usize]);
             pair.kick(to).expect("the interface is there");

@@ -304,7 +304,8 @@ impl Endpoint {
     fn params(&self, window: u64) -> Params {
         let bytes = window * max_payload(usize::from(self.mtu)) as u64;
         let least = MIN_STREAM_SEGMENTS * max_payload(usize::from(self.mtu)) as u64;
-        let stream_credit = (bytes / 4 * 3).min(self.config.max_stream_window_bytes).max(least);
+        // A quarter, so that streams which nobody reads do not take all of the connection's; it grows with what is read.
+        let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes).max(least);
         Params {
             mtu: self.mtu,
             streams: self.config.max_streams,

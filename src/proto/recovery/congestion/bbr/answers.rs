@@ -4,9 +4,9 @@
 //! of a link of one's own, and nobody would be helped.
 
 use super::super::AckSample;
+use super::Bbr;
 use super::epoch::{EPOCH_MIN_NS, Seen};
 use super::probe_bw::Due;
-use super::Bbr;
 use crate::base::Nanos;
 use crate::base::time::MILLISECOND;
 
