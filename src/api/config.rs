@@ -69,6 +69,12 @@ impl EndpointConfig {
         self.algorithm(Algorithm::Fixed(rate))
     }
 
+    /// The link is ours at the rate that is measured before the first bulk data: [`Algorithm::Auto`].
+    #[must_use]
+    pub fn measured_rate(self) -> EndpointConfig {
+        self.algorithm(Algorithm::Auto)
+    }
+
     /// The EtherType of our frames.
     #[must_use]
     pub fn ethertype(mut self, ethertype: u16) -> EndpointConfig {

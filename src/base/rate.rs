@@ -15,6 +15,12 @@ impl Rate {
         (bps > 0).then_some(Rate(bps))
     }
 
+    /// The rate nearest to `bps`, at least 1 bit/s.
+    pub fn nearest(bps: f64) -> Rate {
+        // A cast of what is no number, or too large for one, is 0 or the largest.
+        Rate((bps.round() as u64).max(1))
+    }
+
     /// Bits per second.
     pub fn bps(self) -> u64 {
         self.0

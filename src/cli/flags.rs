@@ -165,9 +165,13 @@ pub struct Common {
     /// Interface to use; may be left out where only one makes sense
     #[arg(short = 'i', long, value_name = "IFACE")]
     pub interface: Option<String>,
-    /// The link is ours at this rate, for example 9.5gbit: implies --cc fixed
-    #[arg(long, value_name = "RATE")]
-    pub rate: Option<Rate>,
+    /// The link is ours: at this rate, for example 9.5gbit (bits on the wire), or auto: at what it is measured to carry
+    ///
+    /// Either holds its rate under loss and steps down only where the link proves to carry less. auto measures with
+    /// trains of packets before the first bulk data, two or three round trips, then follows what the link carries. Do
+    /// not share the link with others.
+    #[arg(long, value_name = "RATE|auto", value_parser = own_rate)]
+    pub rate: Option<OwnRate>,
     /// Congestion control of what we send [default: bbr, or fixed with --rate]
     #[arg(long, value_name = "WHICH")]
     pub cc: Option<Cc>,
@@ -212,6 +216,15 @@ pub struct Common {
     pub verbose: u8,
 }
 
+/// The rate of a link that is ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnRate {
+    /// What the user vouches for.
+    At(Rate),
+    /// To be measured.
+    Auto,
+}
+
 /// Congestion control by name.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cc {
@@ -232,6 +245,13 @@ pub enum LinkKind {
     Xdp,
     /// AF_PACKET.
     Packet,
+}
+
+fn own_rate(text: &str) -> Result<OwnRate, String> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(OwnRate::Auto);
+    }
+    text.parse().map(OwnRate::At).map_err(|error: String| format!("{error}, or auto"))
 }
 
 fn ethertype(text: &str) -> Result<u16, String> {

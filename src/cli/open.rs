@@ -3,10 +3,9 @@
 use pnet::datalink::{self, NetworkInterface};
 
 use super::exit::Failure;
-use super::flags::{Cc, Common, LinkKind};
+use super::flags::{Cc, Common, LinkKind, OwnRate};
 use super::show;
 use crate::api::{Algorithm, Endpoint, EndpointConfig, Mode, Nic, PacketConfig, XdpConfig, default_umem_bytes};
-use crate::base::Rate;
 
 /// Bytes of pool that a frame of the AF_PACKET link counts for, so that `--umem` means the same for both links.
 const CHUNK: u64 = 4096;
@@ -41,7 +40,11 @@ pub fn status(endpoint: &Endpoint, common: &Common) -> String {
         mode => format!("AF_XDP {mode}"),
     };
     let vlan = common.vlan.map_or(String::new(), |(id, priority)| format!(", VLAN {id} priority {priority}"));
-    let rate = common.rate.map_or(String::new(), |rate| format!(", {rate}"));
+    let rate = match common.rate {
+        None => String::new(),
+        Some(OwnRate::At(rate)) => format!(", {rate}"),
+        Some(OwnRate::Auto) => ", rate to be measured".to_owned(),
+    };
     format!(
         "{link} on {}, MTU {}, {}{vlan}{rate}, not encrypted (--insecure is the only mode so far)",
         caps.name, caps.mtu, caps.mac
@@ -103,10 +106,12 @@ pub fn config(common: &Common) -> Result<EndpointConfig, Failure> {
     Ok(config)
 }
 
-fn algorithm(cc: Option<Cc>, rate: Option<Rate>) -> Result<Algorithm, &'static str> {
+fn algorithm(cc: Option<Cc>, rate: Option<OwnRate>) -> Result<Algorithm, &'static str> {
     match (cc, rate) {
-        (None | Some(Cc::Fixed), Some(rate)) => Ok(Algorithm::Fixed(rate)),
+        (None | Some(Cc::Fixed), Some(OwnRate::At(rate))) => Ok(Algorithm::Fixed(rate)),
+        (None, Some(OwnRate::Auto)) => Ok(Algorithm::Auto),
         (Some(Cc::Fixed), None) => Err("--cc fixed needs to know at which rate; say for example --rate 9.5gbit"),
+        (Some(_), Some(OwnRate::Auto)) => Err("--rate auto is a congestion control by itself; leave out --cc"),
         (Some(_), Some(_)) => Err("--rate is for --cc fixed; leave out one of the two"),
         (None | Some(Cc::Bbr), None) => Ok(Algorithm::Bbr),
         (Some(Cc::Cubic), None) => Ok(Algorithm::Cubic),
@@ -171,6 +176,7 @@ mod tests {
     use pnet::util::MacAddr;
 
     use super::*;
+    use crate::base::Rate;
 
     fn nic(name: &str, up: bool) -> NetworkInterface {
         let loopback = name == "lo";
@@ -199,11 +205,13 @@ mod tests {
 
     #[test]
     fn a_rate_means_fixed_and_fixed_needs_a_rate() {
-        let rate = Rate::from_bps(1_000_000).unwrap();
+        let rate = OwnRate::At(Rate::from_bps(1_000_000).unwrap());
         assert!(matches!(algorithm(None, Some(rate)), Ok(Algorithm::Fixed(_))));
         assert!(algorithm(Some(Cc::Fixed), None).unwrap_err().contains("--rate"));
         assert!(algorithm(Some(Cc::Reno), Some(rate)).is_err());
         assert!(matches!(algorithm(None, None), Ok(Algorithm::Bbr)));
         assert!(matches!(algorithm(Some(Cc::Cubic), None), Ok(Algorithm::Cubic)));
+        assert!(matches!(algorithm(None, Some(OwnRate::Auto)), Ok(Algorithm::Auto)));
+        assert!(algorithm(Some(Cc::Fixed), Some(OwnRate::Auto)).is_err());
     }
 }

@@ -144,9 +144,11 @@ fn controller(side: &Side) -> String {
     let name = side.controller.as_deref().unwrap_or("-");
     let Some(path) = &side.path else { return name.to_owned() };
     let bandwidth = path.bandwidth_bps.map(|bps| format!("{} on the wire", rate(bps as f64)));
+    let measured = path.measured_bps.map(|bps| format!("measured {}", rate(bps as f64)));
+    let pacing = path.pacing_bps.map(|bps| format!("pacing at {}", rate(bps as f64)));
     let round_trip = format!("{} at least", show_time(path.min_rtt_ns, Unit::Nanoseconds));
     let state = (!path.state.is_empty()).then(|| path.state.clone());
-    let model: Vec<String> = bandwidth.into_iter().chain([round_trip]).chain(state).collect();
+    let model: Vec<String> = [bandwidth, measured, pacing, Some(round_trip), state].into_iter().flatten().collect();
     format!("{name} ({})", model.join(", "))
 }
 
@@ -241,9 +243,13 @@ fn serve_one(connection: &Connection, json: bool) {
         Err(GreetingError::Connection(_)) => return,
         Err(error) => return show::complain(format!("{peer}: {error}")),
     };
-    match server::serve(connection, control) {
+    let notices = Notices::of(connection);
+    let served = server::serve(connection, control);
+    let notices = notices.all(&[]);
+    match served {
         Ok(Served { plan, side }) if json => {
-            show::json(&json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side }));
+            show::json(&json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side,
+                "notices": notices }));
         }
         Ok(Served { plan, side }) => show::out(format!("{peer}: {}", served_line(plan, &side))),
         Err(error) => {

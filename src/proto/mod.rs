@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod flow;
 pub mod lifecycle;
 pub mod output;
+mod padding;
 pub mod ping;
 pub mod received;
 pub mod recovery;

@@ -65,7 +65,7 @@ impl Connection {
         }
         match segment {
             Some(frame) => Some(self.send_segment(cx, frame, body)),
-            None => self.poll_ping(cx),
+            None => self.poll_padding(cx, body).or_else(|| self.poll_ping(cx)),
         }
     }
 
@@ -192,8 +192,15 @@ impl Connection {
                     self.paced_until_ns = at;
                     return None;
                 }
-                SendPermit::Blocked => return None,
+                SendPermit::Blocked => {
+                    // The first window is not enough for what waits.
+                    self.may_send_data(cx.now, true);
+                    return None;
+                }
             }
+        }
+        if !self.may_send_data(cx.now, false) {
+            return None;
         }
         let again = self.next_copy(cx, busy).or_else(|| self.next_lost(cx, busy));
         let segment = again.or_else(|| self.next_new(cx));
@@ -240,7 +247,10 @@ impl Connection {
         while let Some(slot) = self.sched.current() {
             let stream = cx.streams.get_mut(slot as usize);
             match stream.and_then(|stream| stream.send.poll_segment(cx.segments, room)) {
-                Some(frame) => return Some(frame),
+                Some(frame) => {
+                    let bulk = usize::from(cx.segments.tx(frame).len) == room;
+                    return self.may_send_data(cx.now, bulk).then_some(frame);
+                }
                 None => self.sched.drop_current(cx.streams),
             }
         }
@@ -315,12 +325,12 @@ impl Connection {
     }
 
     /// Uses up a packet number for a packet of `len` bytes behind the Ethernet header and before the CRC.
-    fn take_number(&mut self, cx: &Cx<'_>, mut sent: SentPacket, len: usize, eliciting: bool) -> u64 {
+    pub(super) fn take_number(&mut self, cx: &Cx<'_>, mut sent: SentPacket, len: usize, eliciting: bool) -> u64 {
         sent.len = (ETHERNET_LEN + len + CRC_LEN).max(MIN_FRAME_LEN) as u16;
         self.recovery.on_sent(cx.now, sent, eliciting)
     }
 
-    fn transmit(&self, kind: PacketType, length: usize, content: Content, number: u64) -> Transmit {
+    pub(super) fn transmit(&self, kind: PacketType, length: usize, content: Content, number: u64) -> Transmit {
         let conn = if kind == PacketType::Open { ConnId(0) } else { self.peer_id };
         let header = Header { kind, fin: false, trailer: false, length: length as u16, conn, number };
         Transmit { dst: self.peer, header, content }

@@ -128,7 +128,7 @@ fn watch(
     loop {
         match words.try_recv() {
             Ok(Ok(Word::Interval(interval))) => tell(Interval { direction: Direction::Up, ..interval }),
-            Ok(Ok(Word::Final(side))) => return Ok(side),
+            Ok(Ok(Word::Final(side))) => return Ok(*side),
             Ok(Ok(Word::Refused(reason))) => return Err(PerfError::Plan(format!("the server refused: {reason}"))),
             Ok(Err(error)) => return Err(error),
             Err(TryRecvError::Disconnected) => return Err(PerfError::Talk("the server fell silent".to_owned())),

@@ -49,7 +49,7 @@ pub fn serve(connection: &Connection, control: (SendStream, RecvStream)) -> Resu
     }
     join(pumps)?;
     let side = before.side(connection, &meter);
-    say(&mut out, &Word::Final(side.clone()))?;
+    say(&mut out, &Word::Final(Box::new(side.clone())))?;
     out.finish()?;
     // The client's goodbye may overtake the last acknowledgement; it has the result then.
     let _ = out.wait_acked();
@@ -119,6 +119,7 @@ impl Before {
             path: now.and_then(|now| now.recovery).map(|now| PathModel {
                 state: now.state.to_owned(),
                 bandwidth_bps: now.bandwidth_bps,
+                measured_bps: now.measured_bps,
                 pacing_bps: now.pacing_bps,
                 min_rtt_ns: now.min_rtt_ns,
             }),

@@ -19,7 +19,7 @@ pub enum Word {
     /// What arrived at the server in an interval.
     Interval(Interval),
     /// All is over at the server.
-    Final(Side),
+    Final(Box<Side>),
 }
 
 /// Says one thing.
@@ -71,7 +71,7 @@ mod tests {
             verify: true,
             bin_ms: 100,
         };
-        let word = Word::Final(Side { cpu_seconds: 1.5, ..Side::default() });
+        let word = Word::Final(Box::new(Side { cpu_seconds: 1.5, ..Side::default() }));
         let mut bytes = Vec::new();
         say(&mut bytes, &plan).unwrap();
         say(&mut bytes, &word).unwrap();
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Plan>(text).unwrap().bin_ms, 0);
         let bins = Bins { bin_ms: 100, bytes: vec![1_250_000_000; MAX_BINS as usize] };
         let mut bytes = Vec::new();
-        say(&mut bytes, &Word::Final(Side { bins: Some(bins), ..Side::default() })).unwrap();
+        say(&mut bytes, &Word::Final(Box::new(Side { bins: Some(bins), ..Side::default() }))).unwrap();
         assert!(hear::<Word>(&mut &bytes[..]).is_ok(), "{} bytes", bytes.len());
     }
 

@@ -304,7 +304,7 @@ impl Endpoint {
     fn params(&self, window: u64) -> Params {
         let bytes = window * max_payload(usize::from(self.mtu)) as u64;
         let least = MIN_STREAM_SEGMENTS * max_payload(usize::from(self.mtu)) as u64;
-        // A quarter, so that streams which nobody reads do not take all of the connection's; it grows with what is read.
+        // A quarter, so that streams that nobody reads do not take all of the connection; it grows with what is read.
         let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes).max(least);
         Params {
             mtu: self.mtu,

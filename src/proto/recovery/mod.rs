@@ -15,7 +15,7 @@ mod sent;
 #[cfg(test)]
 mod tests;
 
-pub use congestion::{Algorithm, Notice, Why};
+pub use congestion::{Algorithm, Measuring, Notice, Why};
 pub use delivery::RateSample;
 pub use loss::GRANULARITY_NS;
 pub use outcome::{AckError, Outcome, RecoveryStats, SendPermit};
@@ -87,6 +87,8 @@ pub struct Recovery {
     cwnd_bytes: u64,
     /// The last packet filled the window, or the window shrank below what was in flight since.
     window_full: bool,
+    /// What the controller wants sent, likewise.
+    measuring: Measuring,
     totals: Totals,
     /// The round trip ends when this number is acknowledged.
     round_end: u64,
@@ -100,7 +102,7 @@ impl Recovery {
     pub fn new(config: &RecoveryConfig) -> Recovery {
         let mtu_wire_bytes = wire_bytes(usize::from(config.max_frame_len));
         let rtt = Rtt::new(config.initial_rtt_ns);
-        let controller = config.algorithm.start(mtu_wire_bytes, config.max_ack_delay_ns, &rtt);
+        let controller = config.algorithm.start(config, mtu_wire_bytes, &rtt);
         let mut recovery = Recovery {
             ring: SentRing::new(),
             mtu_wire_bytes,
@@ -113,6 +115,7 @@ impl Recovery {
             max_in_flight: config.max_in_flight.clamp(1, MAX_SPAN - 64),
             cwnd_bytes: 0,
             window_full: false,
+            measuring: Measuring::Off,
             totals: Totals::default(),
             round_end: 0,
             peak: [0; 2],
@@ -151,7 +154,22 @@ impl Recovery {
         self.totals.sent += packet.wire_bytes();
         self.peak[0] = self.peak[0].max(self.ring.bytes());
         self.window_full = self.ring.bytes() >= self.cwnd_bytes;
+        if packet.flags & SentPacket::PADDING != 0 {
+            self.controller.on_padding_sent(now, number);
+            self.retune();
+        }
         number
+    }
+
+    /// What is to be sent: data, or the padding that measures the link.
+    pub fn measuring(&self) -> Measuring {
+        self.measuring
+    }
+
+    /// Bulk data waits to be sent.
+    pub fn on_bulk(&mut self, now: Nanos) {
+        self.controller.on_bulk(now);
+        self.retune();
     }
 
     /// There is nothing to send, or the peer gives no credit for it.
@@ -256,12 +274,12 @@ impl Recovery {
         self.loss.pto_count()
     }
 
-    /// `bbr`, `fixed`, `cubic` or `reno`.
+    /// `bbr`, `fixed`, `auto`, `cubic` or `reno`.
     pub fn controller_name(&self) -> &'static str {
         self.controller.name()
     }
 
-    /// What the people at this end should hear: the circuit breaker changed the rate.
+    /// What the people at this end should hear: the rate was measured, or changed.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.controller.poll_notice()
     }
@@ -274,6 +292,7 @@ impl Recovery {
             bandwidth_bps: self.controller.bandwidth_bps(),
             state: self.controller.state_name(),
             pacing_bps: self.pacer.rate_bps(),
+            measured_bps: self.controller.measured_bps(),
             srtt_ns: self.rtt.smoothed_ns(),
             rttvar_ns: self.rtt.variance_ns(),
             min_rtt_ns: self.rtt.min_ns(),
@@ -429,6 +448,7 @@ impl Recovery {
     fn retune(&mut self) {
         self.cwnd_bytes = self.controller.cwnd_bytes();
         self.window_full |= self.ring.bytes() >= self.cwnd_bytes;
+        self.measuring = self.controller.measuring();
         self.pacer.set_rate(self.controller.pacing_bps(&self.rtt), self.rtt.patience_ns());
     }
 }

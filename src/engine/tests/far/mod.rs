@@ -1,6 +1,7 @@
 //! Whole flows over long links: one end writes what it can, the other reads, for seconds of virtual time.
 
 mod flow;
+mod print;
 mod wire;
 
 use std::sync::{Arc, Mutex};
@@ -54,19 +55,24 @@ struct Flow {
     plan: Plan,
     wire: Arc<Mutex<Wire>>,
     ends: [End; 2],
-    ours: Option<ConnPort>,
-    theirs: Option<ConnPort>,
-    out: Option<StreamPort>,
-    arrivals: Option<StreamPort>,
-    /// The reader reads what arrives.
+    lanes: Vec<Lane>,
+    /// The readers read what arrives.
     reading: bool,
-    /// Bytes that the writer may still write.
-    to_write: u64,
-    /// When each bin of received bytes begins, from the first byte on.
-    first_ns: Option<Nanos>,
-    bins: Vec<u64>,
     notices: Vec<(Nanos, String)>,
     next_look: Nanos,
+}
+
+/// One connection with one stream.
+struct Lane {
+    ours: ConnPort,
+    theirs: ConnPort,
+    out: StreamPort,
+    arrivals: Option<StreamPort>,
+    /// Bytes that the writer may still write.
+    to_write: u64,
+    /// Bytes received, from the first one on.
+    first_ns: Option<Nanos>,
+    bins: Vec<u64>,
 }
 
 /// Received bytes are counted in bins of this length.
@@ -114,36 +120,24 @@ impl Flow {
             End::new(Far::new(&wire, 0, plan.frames), 1, proto(plan.algorithm)),
             End::new(Far::new(&wire, 1, plan.frames), 2, proto(Algorithm::Cubic)),
         ];
-        let mut flow = Flow {
-            plan,
-            wire,
-            ends,
-            ours: None,
-            theirs: None,
-            out: None,
-            arrivals: None,
-            reading: true,
-            to_write: u64::MAX,
-            first_ns: None,
-            bins: Vec::new(),
-            notices: Vec::new(),
-            next_look: 0,
-        };
+        let mut flow = Flow { plan, wire, ends, lanes: Vec::new(), reading: true, notices: Vec::new(), next_look: 0 };
         flow.connect();
         flow
     }
 
+    /// One more connection.
     fn connect(&mut self) {
         self.step();
         let (reply, answer) = bounded(1);
         let options = ConnectOptions { peer: self.ends[1].mac, timeout_ns: 5 * SECOND };
         self.order(Command::Connect { options, reply });
         let ours = self.until(|_| answer.try_recv().ok()).expect("connected");
-        self.theirs = Some(self.until(|flow| flow.ends[1].incoming.try_recv().ok()));
+        let theirs = self.until(|flow| flow.ends[1].incoming.try_recv().ok());
         let (reply, answer) = bounded(1);
         self.order(Command::OpenStream { conn: ours.key, reply });
-        self.out = Some(self.until(|_| answer.try_recv().ok()));
-        self.ours = Some(ours);
+        let out = self.until(|_| answer.try_recv().ok());
+        let lane = Lane { ours, theirs, out, arrivals: None, to_write: u64::MAX, first_ns: None, bins: Vec::new() };
+        self.lanes.push(lane);
     }
 
     fn order(&mut self, command: Command) {
@@ -176,10 +170,8 @@ impl Flow {
 
     /// Runs for `span` from the first byte that arrives.
     fn run_from_first_byte(&mut self, span: Nanos) {
-        while self.first_ns.is_none() {
-            self.step();
-        }
-        let end = self.first_ns.unwrap() + span;
+        let first = self.until(|flow| flow.lanes[0].first_ns);
+        let end = first + span;
         self.run(end.saturating_sub(self.now()));
     }
 
@@ -200,7 +192,13 @@ impl Flow {
         let end = &mut self.ends[side];
         let turn = end.engine.turn(now);
         end.last = now;
-        let busy = if side == 0 { self.write() } else { self.read(now) };
+        let mut busy = false;
+        for lane in &mut self.lanes {
+            busy |= match side {
+                0 => lane.write(),
+                _ => self.reading && lane.read(now),
+            };
+        }
         self.ends[side].due = if turn.worked || busy { now } else { turn.next_ns.unwrap_or(NEVER) };
         if now >= self.next_look {
             self.next_look = now + 10 * MILLISECOND;
@@ -208,51 +206,9 @@ impl Flow {
         }
     }
 
-    /// Commits all grants; true if there were any.
-    fn write(&mut self) -> bool {
-        let Some(StreamPort { send, .. }) = &mut self.out else { return false };
-        let mut count = 0;
-        while self.to_write > 0 {
-            let Ok(frame) = send.grants.pop() else { break };
-            let len = (send.max_payload as u64).min(self.to_write) as usize;
-            self.to_write -= len as u64;
-            let commit = Commit { frame: Some(frame), len, fin: false, at_ns: 0 };
-            send.commits.push(commit).expect("as many commits as grants fit");
-            count += 1;
-        }
-        let asks = self.to_write > 0 && send.shared.wanted.swap(64, Ordering::AcqRel) == 0;
-        if count > 0 || asks {
-            send.notify();
-        }
-        count > 0 || asks
-    }
-
-    /// Reads what there is; true if there was anything.
-    fn read(&mut self, now: Nanos) -> bool {
-        if self.arrivals.is_none() {
-            self.arrivals = self.theirs.as_ref().and_then(|conn| conn.streams.try_recv().ok());
-        }
-        let Some(StreamPort { recv, .. }) = &mut self.arrivals else { return false };
-        let mut bytes = 0;
-        while self.reading
-            && let Ok(message) = recv.messages.pop()
-        {
-            if let Some(frame) = message.frame {
-                bytes += message.payload.len() as u64;
-                recv.returns.give(frame);
-            }
-        }
-        if bytes == 0 {
-            return false;
-        }
-        recv.notify();
-        let first = *self.first_ns.get_or_insert(now);
-        let bin = ((now - first) / BIN_NS) as usize;
-        if self.bins.len() <= bin {
-            self.bins.resize(bin + 1, 0);
-        }
-        self.bins[bin] += bytes;
-        true
+    /// An end's worker gets no core for `span` from now on.
+    fn stall(&mut self, side: usize, span: Nanos) {
+        self.ends[side].last = self.now() + span;
     }
 
     fn set_reading(&mut self, reading: bool) {
@@ -261,21 +217,20 @@ impl Flow {
     }
 
     fn look(&mut self, now: Nanos) {
-        let conn = self.ours.as_ref().and_then(|ours| self.ends[0].engine.endpoint.find(ours.key));
+        let conn = self.lanes.last().and_then(|lane| self.ends[0].engine.endpoint.find(lane.ours.key));
         if let Some((_, _, notices)) = conn.and_then(|conn| self.ends[0].engine.endpoint.recovery(conn)) {
             self.notices.extend(notices.into_iter().map(|notice| (now, notice)));
         }
     }
 
-    /// Bytes that the application got in this part of the flow, from its first byte on.
-    fn bytes_between(&self, from: Nanos, to: Nanos) -> u64 {
-        let bin = |at: Nanos| ((at / BIN_NS) as usize).min(self.bins.len());
-        self.bins[bin(from)..bin(to)].iter().sum()
+    /// What the application got in this part of the flow, from its first byte on, of what the link could carry.
+    fn share(&self, from: Nanos, to: Nanos) -> f64 {
+        self.share_of(0, from, to)
     }
 
-    /// The same as a share of what the link could carry.
-    fn share(&self, from: Nanos, to: Nanos) -> f64 {
-        self.bytes_between(from, to) as f64 * 8e9 / (to - from) as f64 / self.plan.limit_bps()
+    /// The same of one of several flows.
+    fn share_of(&self, lane: usize, from: Nanos, to: Nanos) -> f64 {
+        self.lanes[lane].bytes_between(from, to) as f64 * 8e9 / (to - from) as f64 / self.plan.limit_bps()
     }
 
     /// The whole flow of `span` in numbers.
@@ -307,5 +262,57 @@ impl Flow {
                 .map(|(at, text)| format!("{:.2} s: {text}", (*at - BEGIN_NS) as f64 / 1e9))
                 .collect(),
         }
+    }
+}
+
+impl Lane {
+    /// Commits all grants; true if there were any.
+    fn write(&mut self) -> bool {
+        let send = &mut self.out.send;
+        let mut count = 0;
+        while self.to_write > 0 {
+            let Ok(frame) = send.grants.pop() else { break };
+            let len = (send.max_payload as u64).min(self.to_write) as usize;
+            self.to_write -= len as u64;
+            let commit = Commit { frame: Some(frame), len, fin: false, at_ns: 0 };
+            send.commits.push(commit).expect("as many commits as grants fit");
+            count += 1;
+        }
+        let asks = self.to_write > 0 && send.shared.wanted.swap(64, Ordering::AcqRel) == 0;
+        if count > 0 || asks {
+            send.notify();
+        }
+        count > 0 || asks
+    }
+
+    /// Reads what there is; true if there was anything.
+    fn read(&mut self, now: Nanos) -> bool {
+        if self.arrivals.is_none() {
+            self.arrivals = self.theirs.streams.try_recv().ok();
+        }
+        let Some(StreamPort { recv, .. }) = &mut self.arrivals else { return false };
+        let mut bytes = 0;
+        while let Ok(message) = recv.messages.pop() {
+            if let Some(frame) = message.frame {
+                bytes += message.payload.len() as u64;
+                recv.returns.give(frame);
+            }
+        }
+        if bytes == 0 {
+            return false;
+        }
+        recv.notify();
+        let first = *self.first_ns.get_or_insert(now);
+        let bin = ((now - first) / BIN_NS) as usize;
+        if self.bins.len() <= bin {
+            self.bins.resize(bin + 1, 0);
+        }
+        self.bins[bin] += bytes;
+        true
+    }
+
+    fn bytes_between(&self, from: Nanos, to: Nanos) -> u64 {
+        let bin = |at: Nanos| ((at / BIN_NS) as usize).min(self.bins.len());
+        self.bins[bin(from)..bin(to)].iter().sum()
     }
 }

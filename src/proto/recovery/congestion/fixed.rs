@@ -1,22 +1,14 @@
-//! `fixed`: this link is mine at R bit/s. Sends at R, does not answer to loss; the `Breaker` looks whether R arrives.
+//! `fixed`: this link is mine at R bit/s. Sends at R and does not answer to loss; the `Keeper` looks whether R arrives.
 
-use super::breaker::Breaker;
-use super::{AckSample, Controller, LossSample, MIN_WINDOW_PACKETS, Notice};
+use super::keeper::Keeper;
+use super::{AckSample, Controller, LossSample, Notice, owned_window};
 use crate::base::{Nanos, Rate};
-use crate::proto::recovery::pacing::BURST_PACKETS;
 use crate::proto::recovery::rtt::Rtt;
-
-/// Window in round trips at the rate. 1 would do on paper; the second carries lost packets until they are found lost
-/// (up to two round trips where reordering was seen) and a round trip that suddenly grows. Lower: the rate is missed
-/// there. Higher: only memory, as the rate is what paces.
-const WINDOW_ROUND_TRIPS: u64 = 2;
-/// And some bursts, so that a round trip of nothing does not stop the sender between two turns. Lower: veth stalls.
-const WINDOW_BURSTS: u64 = 4;
 
 /// The controller.
 #[derive(Debug)]
 pub struct Fixed {
-    breaker: Breaker,
+    keeper: Keeper,
     mss: u64,
     max_ack_delay_ns: Nanos,
     cwnd: u64,
@@ -25,15 +17,12 @@ pub struct Fixed {
 impl Fixed {
     /// Sends at `rate` from the first packet on.
     pub fn new(rate: Rate, mss: u64, max_ack_delay_ns: Nanos, rtt: &Rtt) -> Fixed {
-        let mut fixed = Fixed { breaker: Breaker::new(rate), mss, max_ack_delay_ns, cwnd: 0 };
-        fixed.resize(rtt);
-        fixed
+        let cwnd = owned_window(rate, rtt, max_ack_delay_ns, mss);
+        Fixed { keeper: Keeper::configured(rate, mss), mss, max_ack_delay_ns, cwnd }
     }
 
     fn resize(&mut self, rtt: &Rtt) {
-        let span = WINDOW_ROUND_TRIPS * (rtt.smoothed_ns() + rtt.variance_ns() + self.max_ack_delay_ns);
-        let bursts = WINDOW_BURSTS * BURST_PACKETS * self.mss;
-        self.cwnd = (self.breaker.rate().bytes_in(span) + bursts).max(MIN_WINDOW_PACKETS * self.mss);
+        self.cwnd = owned_window(self.keeper.rate(), rtt, self.max_ack_delay_ns, self.mss);
     }
 }
 
@@ -43,19 +32,19 @@ impl Controller for Fixed {
     }
 
     fn on_ack(&mut self, ack: &AckSample<'_>) {
-        self.breaker.on_totals(ack.now, ack.totals, ack.rtt.smoothed_ns(), self.mss);
+        self.keeper.on_ack(ack);
         self.resize(ack.rtt);
     }
 
-    fn on_loss(&mut self, _loss: &LossSample) {
-        // The breaker counts losses in the totals of the next acknowledgement; a loss by itself changes nothing.
+    fn on_loss(&mut self, loss: &LossSample) {
+        self.keeper.on_loss(loss);
     }
 
     fn on_spurious(&mut self) {}
 
     fn on_persistent_congestion(&mut self) {
-        // An outage: what was lost meanwhile is no evidence about the rate.
-        self.breaker.forget_window();
+        // What was lost in an outage is no evidence about the rate.
+        self.keeper.on_outage();
     }
 
     fn cwnd_bytes(&self) -> u64 {
@@ -67,11 +56,15 @@ impl Controller for Fixed {
     }
 
     fn pacing_bps(&self, _rtt: &Rtt) -> Option<u64> {
-        Some(self.breaker.rate().bps())
+        Some(self.keeper.rate().bps())
     }
 
     fn poll_notice(&mut self) -> Option<Notice> {
-        self.breaker.poll_notice()
+        self.keeper.poll_notice()
+    }
+
+    fn state_name(&self) -> &'static str {
+        self.keeper.state_name()
     }
 
     fn name(&self) -> &'static str {

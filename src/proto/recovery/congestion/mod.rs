@@ -4,18 +4,25 @@
 //! clocks. Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that
 //! a rate means what the link's label says.
 
+pub mod auto;
 pub mod bbr;
-mod breaker;
 pub mod cubic;
+mod evidence;
 pub mod fixed;
 mod hystart;
+mod keeper;
 pub mod reno;
+mod spans;
+mod trains;
+mod trial;
 
 use std::fmt;
 
+use super::RecoveryConfig;
 use super::delivery::RateSample;
+use super::pacing::BURST_PACKETS;
 use super::rtt::Rtt;
-use crate::base::time::MICROSECOND;
+use crate::base::time::{MICROSECOND, MILLISECOND};
 use crate::base::{Nanos, Rate};
 
 /// Packets in the first window. TCP's 10 are meant for the Internet's slowest line; here a link is at least 100 Mbit/s
@@ -92,6 +99,19 @@ pub struct LossSample {
     pub lost_since_sent_bytes: u64,
 }
 
+/// What a controller that measures the link wants sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Measuring {
+    /// Data.
+    Off,
+    /// Data as well, until bulk data waits: that is to be said with [`Controller::on_bulk`].
+    Wanted,
+    /// Padding, and no data, as fast as pacing lets it.
+    Train,
+    /// Nothing: the acknowledgements of a train are waited for.
+    Listening,
+}
+
 /// A congestion controller.
 pub trait Controller: Send + fmt::Debug {
     /// The round trip was measured before any packet was acknowledged.
@@ -112,6 +132,18 @@ pub trait Controller: Send + fmt::Debug {
     fn ssthresh_bytes(&self) -> Option<u64>;
     /// Wire bits per second at which packets leave; `None` for as fast as the window lets.
     fn pacing_bps(&self, rtt: &Rtt) -> Option<u64>;
+    /// Bulk data waits to be sent, or more than a first window holds.
+    fn on_bulk(&mut self, _now: Nanos) {}
+    /// What is to be sent, data or the padding that measures the link.
+    fn measuring(&self) -> Measuring {
+        Measuring::Off
+    }
+    /// A packet of padding was sent.
+    fn on_padding_sent(&mut self, _now: Nanos, _number: u64) {}
+    /// Wire bits per second that were measured before the first data.
+    fn measured_bps(&self) -> Option<u64> {
+        None
+    }
     /// What the people at this end should hear.
     fn poll_notice(&mut self) -> Option<Notice> {
         None
@@ -124,7 +156,7 @@ pub trait Controller: Send + fmt::Debug {
     fn state_name(&self) -> &'static str {
         ""
     }
-    /// Short name: `bbr`, `fixed`, `cubic`, `reno`.
+    /// Short name: `bbr`, `fixed`, `auto`, `cubic`, `reno`.
     fn name(&self) -> &'static str;
 }
 
@@ -133,6 +165,8 @@ pub trait Controller: Send + fmt::Debug {
 pub enum Algorithm {
     /// The link is ours at this rate.
     Fixed(Rate),
+    /// The link is ours, at the rate that is measured.
+    Auto,
     /// Version 3, with what a link of one's own allows.
     Bbr,
     /// RFC 9438.
@@ -143,9 +177,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// A controller for packets that take up to `mtu_wire_bytes` on the wire, with `rtt` as far as it is known.
-    pub fn start(self, mtu_wire_bytes: u64, max_ack_delay_ns: Nanos, rtt: &Rtt) -> Box<dyn Controller> {
+    pub fn start(self, config: &RecoveryConfig, mtu_wire_bytes: u64, rtt: &Rtt) -> Box<dyn Controller> {
+        let max_ack_delay_ns = config.max_ack_delay_ns;
         match self {
             Algorithm::Fixed(rate) => Box::new(fixed::Fixed::new(rate, mtu_wire_bytes, max_ack_delay_ns, rtt)),
+            Algorithm::Auto => {
+                // A quarter of the frames: the rest is the application's, and the trains' that still arrive.
+                Box::new(auto::Auto::new(mtu_wire_bytes, max_ack_delay_ns, config.max_in_flight / 4))
+            }
             Algorithm::Bbr => Box::new(bbr::Bbr::new(mtu_wire_bytes, max_ack_delay_ns, rtt)),
             Algorithm::Cubic => Box::new(cubic::Cubic::new(mtu_wire_bytes)),
             Algorithm::Reno => Box::new(reno::Reno::new(mtu_wire_bytes)),
@@ -173,6 +212,8 @@ pub enum Why {
         delivered: Rate,
         /// Share of packets lost, in percent.
         lost_percent: u32,
+        /// The queue that stood before the link.
+        queue_ns: Nanos,
     },
     /// Going slower did not lessen the loss: it is the link's own.
     LossIsNotOurs {
@@ -181,24 +222,60 @@ pub enum Why {
     },
     /// The link carries the configured rate again.
     Recovered,
+    /// The link was found to carry more.
+    Wider,
+    /// `from` was measured.
+    Measured {
+        /// How long that took.
+        took_ns: Nanos,
+        /// With so many packets.
+        packets: u64,
+    },
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Notice { from, to, why } = self;
         match why {
-            Why::NotDelivered { delivered, lost_percent } => write!(
-                f,
-                "rate {from} was not delivered: {delivered} arrived, {lost_percent}% was lost; stepped down to {to}"
-            ),
+            Why::NotDelivered { delivered, lost_percent, queue_ns } => {
+                write!(f, "rate {from} was not delivered: {delivered} arrived, {lost_percent}% was lost")?;
+                if *queue_ns > 0 {
+                    write!(f, ", a queue of {} ms stood before the link", queue_ns.div_ceil(MILLISECOND))?;
+                }
+                write!(f, "; stepped down to {to}")
+            }
             Why::LossIsNotOurs { lost_percent } => write!(
                 f,
                 "going slower did not help: {lost_percent}% is lost at {from} as well, so the link itself loses it; \
                  back to {to}"
             ),
+            Why::Wider => write!(f, "the link carries more than {from}: now sending at {to}"),
+            Why::Measured { took_ns, packets } => write!(
+                f,
+                "measured {from} in {} ms with {packets} packets; sending at {to}",
+                took_ns.div_ceil(MILLISECOND)
+            ),
             Why::Recovered => write!(f, "the link carries {to} again (was stepped down to {from})"),
         }
     }
+}
+
+/// The window of a rate that is ours, in round trips. 1 would do on paper; the second carries lost packets until they
+/// are found lost (up to two round trips where reordering was seen) and a round trip that suddenly grows. Lower: the
+/// rate is missed there. Higher: only memory, as the rate is what paces.
+const OWNED_ROUND_TRIPS: u64 = 2;
+/// And what is sent in this time, so that a receiver that gets no core for a while does not stop the sender …
+const OWNED_SLACK_NS: Nanos = 20 * MILLISECOND;
+/// … but at least some bursts, for round trips of nothing, and no more than half of a receiver's ring. Lower: veth
+/// stalls. Higher: what a late receiver's ring can't hold is lost.
+const OWNED_SLACK_PACKETS: (u64, u64) = (4 * BURST_PACKETS, 16 * BURST_PACKETS);
+
+/// The window of a sender that owns its link at `rate`.
+fn owned_window(rate: Rate, rtt: &Rtt, max_ack_delay_ns: Nanos, mss: u64) -> u64 {
+    let span = OWNED_ROUND_TRIPS * (rtt.smoothed_ns() + rtt.variance_ns() + max_ack_delay_ns);
+    let (least, most) = OWNED_SLACK_PACKETS;
+    let slack = rate.bytes_in(OWNED_SLACK_NS).clamp(least * mss, most * mss);
+    (rate.bytes_in(span) + slack).max(MIN_WINDOW_PACKETS * mss)
 }
 
 /// Pacing of a window-based controller: faster than the window drains, so that pacing never is the limit.

@@ -56,7 +56,7 @@ fn fixed_holds_its_rate_under_five_percent_loss() {
 }
 
 #[test]
-fn the_breaker_finds_the_link_when_the_rate_is_twice_too_high() {
+fn fixed_finds_the_link_when_the_rate_is_twice_too_high() {
     let mut world = Loop::new(fixed(GBIT), Path::new(GBIT / 2, 2 * MILLISECOND));
     world.run(SECOND / 2);
     assert!(matches!(world.notices[..], [Notice { why: Why::NotDelivered { .. }, .. }]), "{:?}", world.notices);
