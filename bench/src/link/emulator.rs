@@ -1,5 +1,7 @@
 //! The emulated link: `linkem` in the middle host, started for one run and asked for its report at the end.
 
+use std::time::Instant;
+
 use anyhow::Context;
 use serde_json::Value;
 
@@ -32,6 +34,8 @@ pub enum Faults {
 pub struct Emulator {
     program: Program,
     cell: Cell,
+    /// When its clock began.
+    pub start: Instant,
 }
 
 /// What it had to say at the end.
@@ -50,17 +54,18 @@ impl Emulator {
         let sides = ["eth1", "eth2"].map(str::to_owned);
         let mut program = stage.start("m", &[command.concat(), sides.to_vec()].concat())?;
         program.await_words(READY)?;
-        Ok(Emulator { program, cell: *cell })
+        Ok(Emulator { program, cell: *cell, start: Instant::now() })
     }
 
-    /// Takes the link away and tells what it saw.
-    pub fn end(self) -> anyhow::Result<LinkReport> {
+    /// Takes the link away and tells what it saw; `seconds` are those that a flow is measured.
+    pub fn end(self, seconds: f64) -> anyhow::Result<LinkReport> {
         let ended = self.program.stop()?;
         // 3 is how it ends when it was the bottleneck itself: the report says so as well.
         let told = matches!(ended.status.code(), Some(0 | 3));
         anyhow::ensure!(told, "the emulator ended with {}: {}", ended.status, ended.said);
         let report: Value = serde_json::from_str(&ended.stdout).with_context(|| ended.stdout.clone())?;
-        parse(&report, &self.cell, ended.cpu_seconds).with_context(|| format!("the emulator's report: {report}"))
+        parse(&report, &self.cell, seconds, ended.cpu_seconds)
+            .with_context(|| format!("the emulator's report: {report}"))
     }
 }
 
@@ -95,7 +100,7 @@ fn words(cell: &Cell, faults: Faults, seed: u64) -> Vec<String> {
     words
 }
 
-fn parse(report: &Value, cell: &Cell, cpu_seconds: f64) -> anyhow::Result<LinkReport> {
+fn parse(report: &Value, cell: &Cell, seconds: f64, cpu_seconds: f64) -> anyhow::Result<LinkReport> {
     let way = report.get("to_right").context("no to_right")?;
     let tally = |what: &str| {
         let count = |of: &str| way.get(what).and_then(|tally| tally.get(of)?.as_u64());
@@ -110,6 +115,7 @@ fn parse(report: &Value, cell: &Cell, cpu_seconds: f64) -> anyhow::Result<LinkRe
     let bin_ms = report.get("bin_ns").and_then(Value::as_f64).context("no bin_ns")? / 1e6;
     let bins = way.get("bins_bytes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let series = Series { bin_ms, bytes: bins.iter().filter_map(Value::as_u64).collect() };
+    let flow = series.beginning_with(FLOW_FRAMES * u64::from(cell.mtu));
     let right = LinkSide {
         in_frames,
         in_bytes,
@@ -117,7 +123,8 @@ fn parse(report: &Value, cell: &Cell, cpu_seconds: f64) -> anyhow::Result<LinkRe
         out_bytes,
         dropped: dropped.into_iter().collect::<anyhow::Result<_>>()?,
         queue_us: quantiles(way, "queued_ns"),
-        ms_to_90: series.ms_to(0.9 * limit::frames_bps(cell), FLOW_FRAMES * u64::from(cell.mtu)),
+        span_out_bytes: flow.bytes_in(seconds),
+        ms_to_90: flow.ms_to(0.9 * limit::frames_bps(cell)),
         bin_ms,
         late_us: quantiles(way, "late_ns"),
     };
@@ -173,15 +180,16 @@ mod tests {
                 "bins_bytes": [90, 0, 1_000_000, 1_150_000, 1_200_000, 1_230_000],
             },
         });
-        let LinkReport { right, cpu_seconds, invalid } = parse(&report, &cell(100.0, "0"), 2.5).unwrap();
+        let LinkReport { right, cpu_seconds, invalid } = parse(&report, &cell(100.0, "0"), 0.02, 2.5).unwrap();
         assert_eq!((right.in_frames, right.out_bytes, cpu_seconds), (1000, 980 * 1514, 2.5));
         assert_eq!((right.dropped["queue"], right.dropped_share()), (5, 0.02));
         assert_eq!((right.queue_ms(0.5), right.queue_ms(0.999), right.queue_ms(1.0)), (0.001, 0.004, 0.005));
         // 90 % of 984.4 Mbit/s are 1,107,438 bytes in 10 ms: from the second bin of the flow on.
         assert_eq!((right.ms_to_90, right.late_us.len()), (Some(10.0), 5));
+        assert_eq!(right.span_out_bytes, 2_150_000.0);
         assert!(invalid[0].starts_with("emulator: right: 7 of 10"), "{invalid:?}");
         let mut less = report;
         less["to_right"]["offered"] = json!(null);
-        assert!(parse(&less, &cell(100.0, "0"), 0.0).is_err_and(|error| error.to_string().contains("offered")));
+        assert!(parse(&less, &cell(100.0, "0"), 1.0, 0.0).is_err_and(|error| error.to_string().contains("offered")));
     }
 }

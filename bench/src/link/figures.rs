@@ -44,14 +44,17 @@ impl Series {
         self.bytes.iter().map(|bytes| *bytes as f64 * 8e3 / self.bin_ms)
     }
 
-    /// When `rate_bps` was first reached and held for three bins in a row, in milliseconds from the first bin with at
-    /// least `flow_bytes` in it (less is a handshake). `None` if never.
-    pub fn ms_to(&self, rate_bps: f64, flow_bytes: u64) -> Option<f64> {
-        let first = self.bytes.iter().position(|bytes| *bytes >= flow_bytes)?;
+    /// The same series from the first bin on with at least `flow_bytes` in it: less is a handshake.
+    pub fn beginning_with(&self, flow_bytes: u64) -> Series {
+        let first = self.bytes.iter().position(|bytes| *bytes >= flow_bytes).unwrap_or(self.bytes.len());
+        Series { bin_ms: self.bin_ms, bytes: self.bytes[first..].to_vec() }
+    }
+
+    /// When `rate_bps` was first reached and held for three bins in a row, in milliseconds. `None` if never.
+    pub fn ms_to(&self, rate_bps: f64) -> Option<f64> {
         let reached: Vec<bool> = self.rates_bps().map(|rate| rate >= rate_bps).collect();
-        let start = (first..reached.len().checked_sub(IN_A_ROW - 1)?)
-            .find(|start| reached[*start..*start + IN_A_ROW].iter().all(|reached| *reached))?;
-        Some((start - first) as f64 * self.bin_ms)
+        let start = reached.windows(IN_A_ROW).position(|bins| bins.iter().all(|reached| *reached))?;
+        Some(start as f64 * self.bin_ms)
     }
 }
 
@@ -93,11 +96,11 @@ mod tests {
     fn a_rate_is_reached_when_it_holds() {
         // 1000 bytes in 1 ms are 8 Mbit/s. A handshake, silence, then a spike, then the real thing.
         let series = series(1.0, &[100, 0, 2000, 500, 0, 900, 900, 950, 1000]);
-        assert_eq!(series.ms_to(7.2e6, 200), Some(3.0));
-        assert_eq!(series.ms_to(7.2e6, 50), Some(5.0), "counted from the handshake");
-        assert_eq!(series.ms_to(7.9e6, 200), None);
-        assert_eq!(Series { bin_ms: 1.0, bytes: vec![] }.ms_to(1.0, 1), None);
-        assert_eq!(Series { bin_ms: 1.0, bytes: vec![9000] }.ms_to(1.0, 1), None, "too short to tell");
+        assert_eq!(series.beginning_with(200).ms_to(7.2e6), Some(3.0));
+        assert_eq!(series.beginning_with(50).ms_to(7.2e6), Some(5.0), "counted from the handshake");
+        assert_eq!(series.beginning_with(200).ms_to(7.9e6), None);
+        assert_eq!(series.beginning_with(9000).bytes, [0; 0]);
+        assert_eq!(Series { bin_ms: 1.0, bytes: vec![9000] }.ms_to(1.0), None, "too short to tell");
     }
 
     #[test]

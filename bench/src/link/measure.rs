@@ -3,7 +3,7 @@
 //! A run that others disturbed, or in which the emulator itself was the bottleneck, is done again, twice at most; then
 //! it is kept and marked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -45,7 +45,8 @@ pub fn run(
         await_quiet(Duration::from_secs(fairness.patience))?;
         let mut record = once(stage, job, contenders, machine, stop)?;
         record.tries = tries;
-        if record.is_valid() || tries >= usize::from(fairness.tries) || stop.requested() {
+        // A contender that fails while nothing disturbs it has failed.
+        if record.invalid.is_empty() || tries >= usize::from(fairness.tries) || stop.requested() {
             return Ok(record);
         }
     }
@@ -59,8 +60,8 @@ fn once(stage: &Stage, job: &Job, contenders: &[Contender], machine: &Machine, s
     };
     // Each round has losses of its own, and all contenders of a round the same.
     let link = stage.link(&job.cell, faults, job.round as u64)?;
-    let flows = flows(stage, job, contenders, stop);
-    let LinkReport { right, cpu_seconds, mut invalid } = link.end()?;
+    let flows = flows(stage, job, contenders, link.start, stop);
+    let LinkReport { right, cpu_seconds, mut invalid } = link.end(job.seconds)?;
     if stop.requested() {
         anyhow::bail!("stopped");
     }
@@ -83,7 +84,7 @@ fn once(stage: &Stage, job: &Job, contenders: &[Contender], machine: &Machine, s
     Ok(Record { job, at, machine, tries: 1, invalid, error, flows, link: Some(right), cpu })
 }
 
-fn flows(stage: &Stage, job: &Job, contenders: &[Contender], stop: &Stop) -> anyhow::Result<Vec<Flow>> {
+fn flows(stage: &Stage, job: &Job, contenders: &[Contender], clock: Instant, stop: &Stop) -> anyhow::Result<Vec<Flow>> {
     let find = |name: &String| {
         let found = contenders.iter().find(|contender| contender.name == *name);
         found.with_context(|| format!("{name} is no contender"))
@@ -93,26 +94,37 @@ fn flows(stage: &Stage, job: &Job, contenders: &[Contender], stop: &Stop) -> any
         Scene::Tree => Ok(vec![tree::send(stage, find(&job.contenders[0])?, job, stop)?]),
         Scene::Matrix | Scene::Share | Scene::Beside | Scene::Outage => {
             let chosen = job.contenders.iter().map(find).collect::<anyhow::Result<Vec<&Contender>>>()?;
-            let interfaces = scene::Interfaces::of(stage, job.scene)?;
-            together(stage, job, &chosen, &interfaces, stop)
+            together(stage, job, &chosen, clock, stop)
         }
     }
 }
 
-/// All of them at once: every receiver is ready before the first sender starts.
-fn together(
-    stage: &Stage,
-    job: &Job,
-    chosen: &[&Contender],
-    interfaces: &scene::Interfaces<'_>,
-    stop: &Stop,
-) -> anyhow::Result<Vec<Flow>> {
+/// Every receiver is ready before the first sender starts; the second sender, if there is one, joins the first later.
+fn together(stage: &Stage, job: &Job, chosen: &[&Contender], clock: Instant, stop: &Stop) -> anyhow::Result<Vec<Flow>> {
+    let interfaces = scene::Interfaces::of(stage, job.scene)?;
     let mut ready = Vec::new();
     for (number, contender) in chosen.iter().enumerate() {
-        let interface = interfaces.name(number);
-        let order = Order { cell: &job.cell, seconds: job.seconds, interface, number: number as u16 };
-        ready.push(flow::prepare(stage, contender, order)?);
+        ready.push(flow::prepare(
+            stage,
+            contender,
+            Order {
+                cell: &job.cell,
+                seconds: job.seconds - job.joins_s() * number as f64,
+                interface: interfaces.name(number),
+                number: number as u16,
+                shared: number > 0 && job.scene == Scene::Share,
+            },
+        )?);
     }
-    let running = ready.into_iter().map(|flow| flow.start(stage)).collect::<anyhow::Result<Vec<_>>>()?;
-    running.into_iter().map(|flow| flow.finish(stop)).collect()
+    let mut running = Vec::new();
+    for flow in ready {
+        if !running.is_empty() {
+            stop.wait(Duration::from_secs_f64(job.joins_s()), || Ok(false))?;
+        }
+        running.push(flow.start(stage)?);
+    }
+    for flow in &running {
+        flow.await_sender(stop)?;
+    }
+    running.into_iter().map(|flow| flow.finish(clock, stop)).collect()
 }

@@ -129,7 +129,11 @@ impl Selection {
     fn scenes(&self) -> Vec<Scene> {
         use Scene::{Beside, Matrix, Outage, Ping, Share, Tree};
         let default = if self.full { vec![Ping, Matrix, Share, Beside, Outage, Tree] } else { vec![Ping, Matrix] };
-        if self.scenes.is_empty() { default } else { self.scenes.clone() }
+        let mut scenes = if self.scenes.is_empty() { default } else { self.scenes.clone() };
+        // What the emulator is worth comes first.
+        scenes.sort();
+        scenes.dedup();
+        scenes
     }
 
     /// The cells of a scene, with those who run in them: one list of names for each run.
@@ -150,8 +154,7 @@ impl Selection {
                 vec![(self.plain(SHARE_RTT_MS), adaptive.map(|name| vec![name.clone(), name]).collect())]
             }
             Scene::Beside => {
-                let pairs =
-                    farwires.iter().flat_map(|one| tcps.iter().map(move |other| vec![one.clone(), other.clone()]));
+                let pairs = farwires.iter().flat_map(|one| tcps.iter().map(move |tcp| vec![tcp.clone(), one.clone()]));
                 vec![(self.plain(SHARE_RTT_MS), pairs.collect())]
             }
             Scene::Outage => vec![(self.plain(LONG_RTT_MS), alone([farwires, tcps].concat()))],

@@ -12,18 +12,18 @@ use super::figures::Series;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scene {
+    /// Round trips over the idle link: whether the emulator is what it says.
+    Ping,
     /// One flow in each cell of the matrix.
     Matrix,
-    /// Two farwire flows of one kind share the link.
+    /// A farwire flow, and later a second one of the same kind.
     Share,
-    /// A farwire flow beside one of TCP.
+    /// A TCP flow, and later one of farwire.
     Beside,
     /// One flow over a link that is cut for a while and later halves its rate.
     Outage,
     /// A tree of small files by `farwire send`.
     Tree,
-    /// Round trips over the idle link: whether the emulator is what it says.
-    Ping,
 }
 
 /// A run, before and after: two with the same job are repetitions of each other.
@@ -81,6 +81,9 @@ pub struct Flow {
     pub seconds: f64,
     /// The same over time.
     pub series: Series,
+    /// When that byte came, from the beginning of the link on; to about a fifth of a second, since no clock is shared.
+    #[serde(default)]
+    pub first_byte_s: f64,
     /// Payload over the whole life of both programs, for CPU time per byte and what was sent twice.
     pub whole_bytes: f64,
     /// From the wish for a connection to the connection, where the contender tells.
@@ -112,6 +115,8 @@ pub struct LinkSide {
     pub in_bytes: u64,
     pub out_frames: u64,
     pub out_bytes: u64,
+    /// What left in the measured span, counted from the flow's first frames on.
+    pub span_out_bytes: f64,
     /// Frames that were dropped, by cause.
     pub dropped: BTreeMap<String, u64>,
     /// Wait in the bottleneck's queue, as (quantile, microseconds).
@@ -146,6 +151,11 @@ impl Job {
         let Cell { rate_bps, mtu, .. } = self.cell;
         let scene = serde_json::to_string(&self.scene).unwrap_or_default();
         format!("{scene} {rate_bps} {mtu} {} {} round {}", self.cell, self.contenders.join(" + "), self.round)
+    }
+
+    /// How long after the first flow a second one joins.
+    pub fn joins_s(&self) -> f64 {
+        self.seconds / 3.0
     }
 
     /// The same in words.
@@ -246,6 +256,7 @@ pub mod tests {
             in_bytes: frames * 1514,
             out_frames: frames - lost,
             out_bytes: (frames - lost) * 1514,
+            span_out_bytes: ((frames - lost) * 1514) as f64,
             dropped: [("loss".to_owned(), lost), ("queue".to_owned(), 0)].into(),
             queue_us: vec![(0.5, 300.0), (0.9, 2000.0), (0.99, 4000.0), (1.0, 9000.0)],
             ms_to_90: Some(2.0 * job.cell.rtt_ms),

@@ -24,8 +24,10 @@ const SETTINGS: [(&str, &str); 5] = [
     ("net.ipv4.tcp_no_metrics_save", "1"),
     ("net.ipv4.tcp_slow_start_after_idle", "0"),
 ];
-/// The same for sockets that set their buffers themselves; these exist in a network namespace of newer kernels only.
-const SOCKET_SETTINGS: [(&str, &str); 2] = [("net.core.rmem_max", "536870912"), ("net.core.wmem_max", "536870912")];
+/// The same for sockets that set their buffers themselves, and for what may wait for the receiving host's kernel; these
+/// exist in a network namespace of some kernels only, and the whole machine's are left alone.
+const CORE_SETTINGS: [(&str, &str); 3] =
+    [("net.core.rmem_max", "536870912"), ("net.core.wmem_max", "536870912"), ("net.core.netdev_max_backlog", "250000")];
 
 /// The programs that take part.
 #[derive(Clone, Default, Debug)]
@@ -83,7 +85,7 @@ impl Stage {
     }
 
     fn tune(&mut self) -> anyhow::Result<()> {
-        for (name, value) in SETTINGS.iter().chain(&SOCKET_SETTINGS) {
+        for (name, value) in SETTINGS.iter().chain(&CORE_SETTINGS) {
             let mut in_force = Vec::new();
             for host in ["a", "b"] {
                 let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -91,7 +93,7 @@ impl Stage {
                 let output = self.lab.try_run(host, &["sh", "-c", &write]);
                 match output.status.code() {
                     Some(0) => in_force.push(String::from_utf8_lossy(&output.stdout).trim().replace('\t', " ")),
-                    Some(42) if SOCKET_SETTINGS.iter().any(|(of, _)| of == name) => in_force.push("global".to_owned()),
+                    Some(42) if CORE_SETTINGS.iter().any(|(of, _)| of == name) => in_force.push("global".to_owned()),
                     _ => bail!("{name} = {value} in host {host}: {}", String::from_utf8_lossy(&output.stderr).trim()),
                 }
             }

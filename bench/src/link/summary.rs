@@ -146,11 +146,13 @@ impl<'a> Summary<'a> {
         (median(again), self.of_link(LinkSide::dropped_share))
     }
 
-    /// Of what entered the link, bytes of Ethernet frames for each byte of payload that the application got.
+    /// Bytes of Ethernet frames put on the link for each byte that the application got, in the measured span.
     pub fn carried_per_byte(&self) -> f64 {
         let ratio = |run: &&Record| {
-            let bytes: f64 = run.flows.iter().map(|flow| flow.whole_bytes).sum();
-            Some(run.link.as_ref()?.in_bytes as f64 / bytes).filter(|ratio| ratio.is_finite())
+            let (flow, link) = (run.flows.first()?, run.link.as_ref()?);
+            let (sent, got) =
+                (link.span_out_bytes / (1.0 - link.dropped_share()), flow.goodput_bps * flow.seconds / 8.0);
+            Some(sent / got).filter(|ratio| ratio.is_finite())
         };
         median(self.runs.iter().filter_map(ratio))
     }

@@ -29,7 +29,9 @@ pub fn flow(told: &Told, order: &Order<'_>) -> anyhow::Result<Flow> {
     let sent = counted("tx_data_packets")?.max(1.0);
     let mut flow = measured(&series, order);
     flow.whole_bytes = number(report, "bytes")?;
-    flow.connect_ms = number(report, "connect_ms").ok();
+    let connect_ms = number(report, "connect_ms")?;
+    flow.connect_ms = Some(connect_ms);
+    flow.first_byte_s = (connect_ms + order.cell.rtt_ms / 2.0) / 1e3;
     flow.sent_again_share = Some(counted("retransmitted_packets")? / sent);
     flow.spurious_share = Some(counted("spurious_losses")? / sent);
     let quantiles = [("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
@@ -60,7 +62,7 @@ mod tests {
             "controller": { "local": "fixed", "remote": "cubic" },
         });
         let cell = cell();
-        let order = Order { cell: &cell, seconds: 0.2, interface: "eth1", number: 0 };
+        let order = Order { cell: &cell, seconds: 0.2, interface: "eth1", number: 0, shared: false };
         let told = Told { server: Value::Null, client };
         let flow = flow(&told, &order).unwrap();
         assert_eq!((flow.goodput_bps, flow.whole_bytes), (80_000.0, 4000.0));

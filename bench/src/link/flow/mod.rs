@@ -7,7 +7,7 @@ mod farwire;
 mod rival;
 mod tcp;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -40,13 +40,15 @@ pub struct Order<'a> {
     pub interface: &'a str,
     /// Which of several flows at a time; each needs ports of its own.
     pub number: u16,
+    /// The receiver is that of an earlier flow: one `farwire perf server` serves many, and an interface has room for one.
+    pub shared: bool,
 }
 
 /// A flow whose receiver is ready.
 pub struct Ready<'a> {
     contender: &'a Contender,
     order: Order<'a>,
-    server: Program,
+    server: Option<Program>,
     commands: Commands,
 }
 
@@ -54,6 +56,7 @@ pub struct Ready<'a> {
 pub struct Running<'a> {
     ready: Ready<'a>,
     client: Program,
+    start: Instant,
 }
 
 /// What runs at both ends.
@@ -79,6 +82,9 @@ pub fn prepare<'a>(stage: &Stage, contender: &'a Contender, order: Order<'a>) ->
         Kind::Tcp(control) => tcp::commands(control, &order),
         Kind::Rival => rival::commands(&stage.tools, &contender.name, &order),
     };
+    if order.shared {
+        return Ok(Ready { contender, order, server: None, commands });
+    }
     let mut server = stage.start("b", &commands.server)?;
     match commands.ready {
         Ok(words) => server.await_words(words)?,
@@ -88,31 +94,40 @@ pub fn prepare<'a>(stage: &Stage, contender: &'a Contender, order: Order<'a>) ->
             server.await_ready(|| !lab.try_run("b", &["ss", "-Hltn", &listens]).stdout.is_empty())?;
         }
     }
-    Ok(Ready { contender, order, server, commands })
+    Ok(Ready { contender, order, server: Some(server), commands })
 }
 
 impl<'a> Ready<'a> {
     /// Starts the sender.
     pub fn start(self, stage: &Stage) -> anyhow::Result<Running<'a>> {
         let client = stage.start("a", &self.commands.client)?;
-        Ok(Running { ready: self, client })
+        Ok(Running { ready: self, client, start: Instant::now() })
     }
 }
 
 impl Running<'_> {
-    /// Waits for the end.
-    pub fn finish(self, stop: &Stop) -> anyhow::Result<Flow> {
-        let Running { ready: Ready { contender, order, server, commands }, client } = self;
-        let most = Duration::from_secs_f64(order.seconds) + TAIL + PATIENCE;
-        let over = stop.wait(most, || Ok(!client.is_running()?))?;
-        ensure!(over, "the sender does not end {PATIENCE:?} after its time");
+    /// Waits for the sender's end.
+    pub fn await_sender(&self, stop: &Stop) -> anyhow::Result<()> {
+        let most = Duration::from_secs_f64(self.ready.order.seconds) + TAIL + PATIENCE;
+        let over = stop.wait(most.saturating_sub(self.start.elapsed()), || Ok(!self.client.is_running()?))?;
+        ensure!(over, "{}: the sender does not end {PATIENCE:?} after its time", self.ready.contender.name);
+        Ok(())
+    }
+
+    /// What it came to, once the senders of all flows have ended. The emulator's clock began at `clock`.
+    pub fn finish(self, clock: Instant, stop: &Stop) -> anyhow::Result<Flow> {
+        let Running { ready: Ready { contender, order, server, commands }, client, start } = self;
         let client = ended(client.stop()?, &contender.name, "sender")?;
-        if commands.one_flow {
-            ensure!(stop.wait(PATIENCE, || Ok(!server.is_running()?))?, "the receiver does not end after its flow");
-        }
-        let server = ended(server.stop()?, &contender.name, "receiver")?;
-        let told =
-            Told { server: last_line(&server.stdout).unwrap_or(Value::Null), client: last_line(&client.stdout)? };
+        let server = match server {
+            None => None,
+            Some(server) => {
+                let ends = || stop.wait(PATIENCE, || Ok(!server.is_running()?));
+                ensure!(!commands.one_flow || ends()?, "the receiver does not end after its flow");
+                Some(ended(server.stop()?, &contender.name, "receiver")?)
+            }
+        };
+        let said = server.as_ref().map_or("", |server| &server.stdout);
+        let told = Told { server: last_line(said).unwrap_or(Value::Null), client: last_line(&client.stdout)? };
         let mut flow = match &contender.kind {
             Kind::Farwire(_) => farwire::flow(&told, &order),
             Kind::Tcp(_) => tcp::flow(&told, &order),
@@ -121,8 +136,9 @@ impl Running<'_> {
         .with_context(|| format!("{}: sender said {}, receiver {}", contender.name, told.client, told.server))?;
         flow.contender = contender.name.clone();
         flow.seconds = order.seconds;
+        flow.first_byte_s += start.duration_since(clock).as_secs_f64();
         flow.sender_cpu_seconds = client.cpu_seconds;
-        flow.receiver_cpu_seconds = server.cpu_seconds;
+        flow.receiver_cpu_seconds = server.map_or(0.0, |server| server.cpu_seconds);
         for (role, command) in [("sender", &commands.client), ("receiver", &commands.server)] {
             flow.config.insert(role.to_owned(), shown(command).into());
         }
@@ -189,7 +205,7 @@ mod tests {
     #[test]
     fn the_end_of_a_span_cuts_a_bin() {
         let cell = cell();
-        let order = Order { cell: &cell, seconds: 0.25, interface: "eth1", number: 0 };
+        let order = Order { cell: &cell, seconds: 0.25, interface: "eth1", number: 0, shared: false };
         let flow = measured(&Series { bin_ms: 100.0, bytes: vec![1000, 1000, 1000, 1000] }, &order);
         assert_eq!(flow.goodput_bps, 2500.0 * 8.0 / 0.25);
         assert_eq!(flow.series.bytes, [1000, 1000, 1000]);

@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_rival_is_tuned_for_the_way_and_its_queue() {
         let cell = cell();
-        let order = Order { cell: &cell, seconds: 10.0, interface: "eth1", number: 0 };
+        let order = Order { cell: &cell, seconds: 10.0, interface: "eth1", number: 0, shared: false };
         let tools = Tools { bench: "./bench".into(), ..Tools::default() };
         let commands = super::commands(&tools, "quinn-bbr", &order).server.join(" ");
         assert!(commands.contains("./bench rival quinn-bbr serve --bind 10.77.0.2:7000 --bin-ms 100"), "{commands}");
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_report_becomes_a_flow() {
         let cell = cell();
-        let order = Order { cell: &cell, seconds: 0.3, interface: "eth1", number: 0 };
+        let order = Order { cell: &cell, seconds: 0.3, interface: "eth1", number: 0, shared: false };
         let server = json!({ "bin_ms": 100, "bins_bytes": [100, 200, 300], "bytes": 600, "config": { "mtu": 1472 } });
         let flow = flow(&Told { server, client: json!({ "connect_ms": 201.0 }) }, &order).unwrap();
         assert_eq!((flow.goodput_bps, flow.connect_ms), (16_000.0, Some(201.0)));

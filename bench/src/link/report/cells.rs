@@ -81,7 +81,7 @@ pub fn in_full(results: &Results) -> Vec<Block> {
         Block::text(
             "“90 % after”: round trips from the flow's first frames until frames worth 90 % of the link leave it, for \
              three bins in a row. “Sent again”: packets, as the sender counted them; beside it what the link lost and \
-             its queue dropped. “Carried”: bytes of Ethernet frames that entered the link for each byte that the \
+             its queue dropped. “Carried”: bytes of Ethernet frames put on the link for each byte that the \
              application got. “Queue”: wait at the bottleneck. CPU seconds per GB: sender's program + receiver's; \
              “machine”: both, and the kernel outside of programs; the emulator.",
         ),

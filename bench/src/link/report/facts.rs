@@ -123,8 +123,8 @@ pub fn method(results: &Results) -> Vec<Block> {
          there."
             .to_owned(),
         "Sent twice: for farwire the packets that it sent again, of those sent; for TCP iperf3's retransmitted \
-         segments. For all of them: bytes of frames that entered the link for each byte of payload (for rivals in user \
-         space this includes what they sent after the count had ended, up to two round trips)."
+         segments. “Carried”, for all of them: bytes of Ethernet frames that the flow put on the link for each byte of \
+         payload, in the measured span: what left the emulator, by the share of frames that was not lost or dropped."
             .to_owned(),
         "Queue: how long each frame waited at the emulated bottleneck, by the emulator's own account.".to_owned(),
         "CPU: user and system time of both programs as the kernel tells their parent. Work of the kernel outside of \

@@ -2,7 +2,7 @@
 
 use super::super::cell::Cell;
 use super::super::limit;
-use super::super::record::{Record, Scene};
+use super::super::record::{Flow, Scene};
 use super::super::results::Results;
 use super::super::summary::Field;
 use super::cells::groups;
@@ -68,25 +68,28 @@ fn by_place<K: PartialEq>(
 /// The round with the median goodput, over time.
 fn over_time(field: &Field<'_>) -> Vec<Block> {
     let figures = field.cells.iter().map(|cell| {
-        let runs = field.names.iter().map(|name| field.summary(cell, name)?.typical());
+        let flows = field.names.iter().map(|name| field.summary(cell, name)?.typical()?.flows.first());
+        // They ran one after the other: each from its own first byte.
+        let flows: Vec<Option<Flow>> = flows.map(|flow| Some(Flow { first_byte_s: 0.0, ..flow?.clone() })).collect();
         let title = format!("Goodput over time: {cell}");
-        rates(&title, cell, &runs.collect::<Vec<_>>())
+        rates(&title, cell, &flows.iter().map(Option::as_ref).collect::<Vec<_>>())
     });
     let figures = figures.collect();
     vec![Block::Figures { heading: "Goodput over time".to_owned(), legend: legend(&field.names), figures }]
 }
 
-/// Runs over time, each of a colour of its own.
-pub fn rates(title: &str, cell: &Cell, runs: &[Option<&Record>]) -> String {
-    let flows = runs.iter().enumerate().filter_map(|(index, run)| Some((index, run.as_ref()?.flows.first()?)));
-    let lines = flows.map(|(index, flow)| {
-        let width_s = flow.series.bin_ms / 1e3;
-        let middle = |index: usize| (index as f64 + 0.5) * width_s;
+/// Flows over time, each of a colour of its own; zero is the first byte of the first.
+pub fn rates(title: &str, cell: &Cell, flows: &[Option<&Flow>]) -> String {
+    let flows = || flows.iter().enumerate().filter_map(|(index, flow)| Some((index, (*flow)?)));
+    let zero_s = flows().next().map_or(0.0, |(_, flow)| flow.first_byte_s);
+    let lines = flows().map(|(index, flow)| {
+        let (start_s, width_s) = (flow.first_byte_s - zero_s, flow.series.bin_ms / 1e3);
+        let middle = |index: usize| start_s + (index as f64 + 0.5) * width_s;
         let points = flow.series.rates_bps().enumerate().map(|(index, bps)| (middle(index), bps / 1e6)).collect();
         Line { colour: colour(index), points }
     });
     let (lines, y_most) = (lines.collect(), limit::goodput_bps(cell) / 1e6);
-    Plot { title, x: "seconds from the first byte", y: "Mbit/s", places: &[], y_most, lines }.svg()
+    Plot { title, x: "seconds", y: "Mbit/s", places: &[], y_most, lines }.svg()
 }
 
 /// How long frames waited at the bottleneck.

@@ -4,10 +4,12 @@ mod cells;
 mod document;
 mod facts;
 mod figures;
+mod outage;
 mod plot;
 mod scenes;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,8 @@ fn blocks(results: &Results) -> Vec<Block> {
     blocks.extend(cells::goodput(results));
     blocks.extend(figures::of_matrix(results));
     blocks.extend(cells::lost_to_rivals(results));
+    blocks.extend(together::all(results));
+    blocks.extend(outage::all(results));
     blocks.extend(scenes::all(results));
     blocks.extend(scenes::round_trips(results));
     blocks.extend(cells::in_full(results));

@@ -1,146 +1,27 @@
-//! The scenes beside the matrix: sharing, an outage, small files, and the idle link.
+//! The scenes beside the matrix that are no flows: small files, and the idle link; and farwire's own round trips.
 
 use super::super::aims::percent;
 use super::super::cell::Cell;
-use super::super::figures::{Series, jain};
-use super::super::limit;
-use super::super::plan::{HALF_AT, OUTAGE_AT, OUTAGE_FOR, OUTAGE_SPANS};
-use super::super::record::{Flow, Record, Scene, at_quantile};
+use super::super::record::{Record, Scene, at_quantile};
 use super::super::results::Results;
 use super::super::summary::{Field, Summary};
 use super::cells::{figure, marks};
 use super::document::Block;
-use super::figures::{legend, rates};
+use super::figures::legend;
 use super::plot::{Line, Plot, colour};
 use crate::machine::median;
 
 pub fn all(results: &Results) -> Vec<Block> {
-    let mut blocks = together(results, Scene::Share, "Two farwire flows share the link");
-    blocks.extend(together(results, Scene::Beside, "A farwire flow beside one of TCP"));
-    blocks.extend(outage(results));
-    blocks.extend(tree(results));
+    let mut blocks = tree(results);
     blocks.extend(ping(results));
     blocks
 }
 
 /// The contenders of a scene's cells, one by one.
-fn summaries<'a>(field: &Field<'a>) -> Vec<(String, Summary<'a>)> {
+pub fn summaries<'a>(field: &Field<'a>) -> Vec<(String, Summary<'a>)> {
     let all = field.cells.iter().flat_map(|cell| field.names.iter().map(move |name| (cell, name)));
     all.filter_map(|(cell, name)| Some((name.clone(), field.summary(cell, name)?))).collect()
 }
-
-fn together(results: &Results, scene: Scene, heading: &str) -> Vec<Block> {
-    let field = Field::of(results, scene);
-    let rows = summaries(&field).into_iter().map(|(name, summary)| {
-        let each = |of: &dyn Fn(&Record) -> f64| median(summary.runs().iter().map(|run| of(run)));
-        let mbit = |number: usize| each(&|run| run.flows.get(number).map_or(f64::NAN, |flow| flow.goodput_bps / 1e6));
-        let goodputs = |run: &Record| run.flows.iter().map(|flow| flow.goodput_bps).collect::<Vec<f64>>();
-        let later = |run: &Record| run.flows.iter().map(second_half_bps).collect::<Vec<f64>>();
-        vec![
-            format!("{name}{}", marks(&summary)),
-            summary.cell.to_string(),
-            figure(mbit(0), 1),
-            figure(mbit(1), 1),
-            figure(each(&|run| jain(&goodputs(run))), 3),
-            figure(each(&|run| jain(&later(run))), 3),
-            figure(summary.of_limit(), 3),
-            figure(summary.queue_ms(0.99), 1),
-        ]
-    });
-    let rows: Vec<Vec<String>> = rows.collect();
-    if rows.is_empty() {
-        return Vec::new();
-    }
-    let head =
-        ["flows", "link", "first, Mbit/s", "second", "Jain", "Jain, second half", "both, of limit", "queue p99 ms"];
-    let note = "Both start at once. Jain's index is 1 where both have the same and 0.5 where one has all.";
-    vec![Block::heading(2, heading), Block::text(note), Block::table(&head, 2, rows)]
-}
-
-fn second_half_bps(flow: &Flow) -> f64 {
-    let half = flow.series.skip(flow.seconds / 2.0);
-    half.bytes.iter().sum::<u64>() as f64 * 8e3 / (half.bin_ms * half.bytes.len() as f64)
-}
-
-fn outage(results: &Results) -> Vec<Block> {
-    let field = Field::of(results, Scene::Outage);
-    let Some(cell) = field.cells.first() else { return Vec::new() };
-    let all = summaries(&field);
-    let rows = all.iter().map(|(name, summary)| {
-        let each = |of: &dyn Fn(&Record) -> f64| median(summary.runs().iter().map(|run| of(run)));
-        let phase =
-            |number: usize| figure(each(&|run| Phases::of(run).map_or(f64::NAN, |phases| phases.shares[number])), 3);
-        let recovery = each(&|run| Phases::of(run).map_or(f64::NAN, |phases| phases.recovery_s));
-        vec![
-            format!("{name}{}", marks(summary)),
-            figure(summary.goodput_bps() / 1e6, 1),
-            phase(0),
-            if recovery.is_infinite() { "never".to_owned() } else { figure(recovery, 1) },
-            phase(1),
-            phase(2),
-            figure(summary.queue_ms(0.99), 1),
-        ]
-    });
-    let rows = rows.collect();
-    let head = ["contender", "Mbit/s", "before", "back after s", "after the outage", "after halving", "queue p99 ms"];
-    let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
-    let typical: Vec<Option<&Record>> = all.iter().map(|(_, summary)| summary.typical()).collect();
-    let span_s = typical.iter().flatten().next().map_or(0.0, |run| run.job.seconds) / OUTAGE_SPANS;
-    let [cut, long, half] = [OUTAGE_AT, OUTAGE_FOR, HALF_AT].map(|spans| spans * span_s);
-    let note = format!(
-        "{cell}. The link is cut after {cut} s for {long} s, and its rate halves after {half} s. Shares are of what \
-         the limit is then; “back after” is counted from the link's return to the first three tenths of a second in a \
-         row at 90 % of the limit."
-    );
-    let mut blocks = vec![
-        Block::heading(2, "An outage, and half the rate"),
-        Block::text(note),
-        Block::table(&head, 1, rows),
-        Block::Figures {
-            heading: "The outage over time".to_owned(),
-            legend: legend(&names),
-            figures: vec![rates("Goodput over time", cell, &typical)],
-        },
-    ];
-    let notices = typical.iter().flatten().flat_map(|run| &run.flows);
-    let notices = notices.flat_map(|flow| flow.notices.iter().map(|notice| format!("{}: {notice}", flow.contender)));
-    let notices: Vec<String> = notices.collect();
-    if !notices.is_empty() {
-        blocks.push(Block::text("What they had to say:"));
-        blocks.push(Block::List(notices));
-    }
-    blocks
-}
-
-/// The three parts of an outage run.
-struct Phases {
-    /// Goodput before the outage, after it, and after the rate has halved, of the limit at that time.
-    shares: [f64; 3],
-    recovery_s: f64,
-}
-
-impl Phases {
-    /// `None` if nothing was measured. The link's clock starts a moment before the flow's: a tenth of a second at each
-    /// edge belongs to neither side.
-    fn of(run: &Record) -> Option<Phases> {
-        let flow = run.flows.first()?;
-        let span_s = run.job.seconds / OUTAGE_SPANS;
-        let (cut, back) = (span_s * OUTAGE_AT, span_s * (OUTAGE_AT + OUTAGE_FOR));
-        let (half, end) = (span_s * HALF_AT, run.job.seconds);
-        let limit_bps = limit::goodput_bps(&run.job.cell);
-        let share = |from: f64, to: f64, of: f64| {
-            (flow.series.bytes_in(to) - flow.series.bytes_in(from)) * 8.0 / (to - from) / (limit_bps * of)
-        };
-        let after = Series { bytes: flow.series.skip(back).bytes, bin_ms: flow.series.bin_ms };
-        Some(Phases {
-            shares: [share(0.0, cut - EDGE_S, 1.0), share(back, half - EDGE_S, 1.0), share(half + EDGE_S, end, 0.5)],
-            recovery_s: after.ms_to(0.9 * limit_bps, 0).map_or(f64::INFINITY, |ms| ms / 1e3),
-        })
-    }
-}
-
-/// How far the flow's clock and the emulator's may be apart.
-const EDGE_S: f64 = 0.5;
 
 fn tree(results: &Results) -> Vec<Block> {
     let field = Field::of(results, Scene::Tree);

@@ -53,7 +53,12 @@ fn matrix() -> Vec<Record> {
 fn scenes() -> Vec<Record> {
     let mut share = record(job(Scene::Share, 20.0, "0%", "farwire-bbr", 1), 500e6);
     share.job.contenders.push("farwire-bbr".to_owned());
-    share.flows.push(Flow { goodput_bps: 400e6, ..share.flows[0].clone() });
+    share.job.seconds = 30.0;
+    share.flows[0].seconds = 30.0;
+    share.flows[0].series.bytes = [vec![11_000_000; 100], vec![6_000_000; 200]].concat();
+    let mut second = Flow { first_byte_s: 10.0, seconds: 20.0, goodput_bps: 400e6, ..share.flows[0].clone() };
+    second.series.bytes = vec![5_000_000; 200];
+    share.flows.push(second);
     let mut outage = record(job(Scene::Outage, 100.0, "0%", "farwire-fixed", 1), 900e6);
     outage.job.seconds = 60.0;
     outage.flows[0].seconds = 60.0;
@@ -81,8 +86,8 @@ fn the_report_is_as_it_was_found_good() {
     if text != SNAPSHOT {
         panic!("{} is not bench/src/link/report/snapshot.md: diff them", directory.keep().display());
     }
-    // By loss, over time and waits in two cells each, the outage, the ping, round trips in two cells.
-    assert_eq!(page.matches("<svg").count(), 1 + 2 + 2 + 1 + 1 + 2);
+    // By loss, over time and waits in two cells each, a pair, the outage, the ping, round trips in two cells.
+    assert_eq!(page.matches("<svg").count(), 1 + 2 + 2 + 1 + 1 + 1 + 2);
     for heading in text.lines().filter_map(|line| line.strip_prefix("## ")) {
         assert!(page.contains(&format!("<h2>{heading}</h2>")), "{heading} is not in the page");
     }
