@@ -13,14 +13,18 @@ const LOSSES: [(&str, &str); 6] = [
     ("1% bursts", ",burst=1%/20"),
 ];
 
+fn named(name: &str) -> Algorithm {
+    match name {
+        "bbr" => Algorithm::Bbr,
+        "cubic" => Algorithm::Cubic,
+        "reno" => Algorithm::Reno,
+        rate => Algorithm::Fixed(rate.parse().expect("bbr, cubic, reno, or a rate")),
+    }
+}
+
 /// The controller of `BOTTLENECK_CC`.
 fn algorithm() -> Algorithm {
-    match std::env::var("BOTTLENECK_CC").as_deref() {
-        Err(_) | Ok("bbr") => Algorithm::Bbr,
-        Ok("cubic") => Algorithm::Cubic,
-        Ok("reno") => Algorithm::Reno,
-        Ok(rate) => Algorithm::Fixed(rate.parse().expect("bbr, cubic, reno, or a rate")),
-    }
+    named(&std::env::var("BOTTLENECK_CC").unwrap_or_else(|_| "bbr".into()))
 }
 
 /// Ten seconds of one flow over a gigabit.
@@ -93,5 +97,28 @@ fn trace() {
             world.wait_ms(0.5),
             after.2 - before.2,
         );
+    }
+}
+
+/// Who gets what of a shared link, each 10 s of a minute; the second flow comes two seconds later.
+#[test]
+#[ignore = "a table for people"]
+fn sharing() {
+    let pairs = [("bbr", "bbr"), ("bbr", "cubic"), ("cubic", "bbr"), ("bbr", "reno"), ("cubic", "cubic")];
+    for (first, second) in pairs {
+        for rtt_ms in [4, 20, 80] {
+            for queue in ["0.1", "1", "3"] {
+                let link = format!("rate=200mbit,delay={}ms,queue={queue}bdp", rtt_ms / 2);
+                let mut world = World::new(named(first), &link);
+                world.add(named(second), seconds(2.0));
+                print!("{first:>5} {second:>5} {rtt_ms:>3} ms {queue:>3} bdp:");
+                for _ in 0..6 {
+                    let from = world.now;
+                    world.run(seconds(10.0));
+                    print!("  {:.2} {:.2}", world.share(0, from, world.now), world.share(1, from, world.now));
+                }
+                println!();
+            }
+        }
     }
 }
