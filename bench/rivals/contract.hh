@@ -199,6 +199,7 @@ inline int udp_socket(const Options &options) {
 //   bool connect();                                false: not yet, try again
 //   int receive(char *, int);                      0: nothing yet; throws Failure when the connection is gone
 //   int transmit(const char *, int);               0: full; throws Failure when the connection is gone
+//   size_t piece_bytes();                          what the application writes at once
 //   std::string config();  void close();
 template <class Library> void serve(Library &library, Inbox &inbox) {
     library.listen();
@@ -235,7 +236,7 @@ template <class Library> void send(const Options &options, Library &library, Out
 }
 
 // The whole program: what a library's main calls.
-template <class Library> int run(int argc, char **argv, size_t piece_bytes) try {
+template <class Library> int run(int argc, char **argv) try {
     struct sigaction on_signal = {};
     on_signal.sa_handler = [](int) { stop_asked = 1; };
     sigaction(SIGTERM, &on_signal, nullptr);
@@ -252,7 +253,7 @@ template <class Library> int run(int argc, char **argv, size_t piece_bytes) try 
         }
         report = inbox.report(library.config(), error);
     } else {
-        Outbox outbox(options, piece_bytes);
+        Outbox outbox(options, library.piece_bytes());
         double connect_ms = 0;
         try {
             send(options, library, outbox, connect_ms);

@@ -61,6 +61,8 @@ public:
     int receive(char *buffer, int length) { return moved(srt_recv(made, buffer, length), "receive"); }
     int transmit(const char *piece, int length) { return moved(srt_send(made, piece, length), "send"); }
 
+    size_t piece_bytes() const { return 1 << 16; }
+
     void close() {
         srt_close(made);
         srt_cleanup();
@@ -106,4 +108,4 @@ private:
     SRTSOCKET made;
 };
 
-int main(int argc, char **argv) { return run<Srt>(argc, argv, 1 << 16); }
+int main(int argc, char **argv) { return run<Srt>(argc, argv); }

@@ -57,6 +57,8 @@ public:
         return moved(UDT::send(made, piece, length, 0), CUDTException::EASYNCSND, "send");
     }
 
+    size_t piece_bytes() const { return 1 << 16; }
+
     void close() {
         UDT::close(made);
         UDT::cleanup();
@@ -95,4 +97,4 @@ private:
     UDTSOCKET made;
 };
 
-int main(int argc, char **argv) { return run<Udt>(argc, argv, 1 << 16); }
+int main(int argc, char **argv) { return run<Udt>(argc, argv); }

@@ -40,7 +40,7 @@ pub struct Order<'a> {
     pub interface: &'a str,
     /// Which of several flows at a time; each needs ports of its own.
     pub number: u16,
-    /// The receiver is that of an earlier flow: one `farwire perf server` serves many, and an interface has room for one.
+    /// The receiver is that of an earlier flow: one `farwire perf server` serves many; an interface has room for one.
     pub shared: bool,
 }
 
