@@ -211,7 +211,8 @@ impl<L: Link> Engine<L> {
             return true;
         }
         let have = QUEUE_FRAMES - end.grants.slots();
-        let lendable = self.send_frames.saturating_sub(self.frames.sending());
+        let used = self.endpoint.frames_kept() + self.frames.sending();
+        let lendable = self.lendable.saturating_sub(used);
         // Half of what is free: however many streams are stalled with all that they may hold, some is left for others.
         let may_have = QUEUED_SEGMENTS.min(lendable.div_ceil(2)).saturating_sub(queued + have);
         let mut given = 0;

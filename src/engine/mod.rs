@@ -37,6 +37,10 @@ use port::{Command, ConnPort, Doorbell, Returns, StreamKey};
 
 /// Frames kept for packets of our own (ACKs, control), so that full streams never starve them. Two bursts.
 const CONTROL_FRAMES: usize = 2 * BURST;
+/// Quarters of the frames that may be lent to receive windows; what is not lent is for sending. A receiver keeps what
+/// arrives behind a hole for up to four round trips where packets get lost, a sender little more than one. Lower: less
+/// of a long link that loses packets is filled. Higher: who receives much can send little.
+const RX_QUARTERS: usize = 3;
 /// How long to wait before frames are offered again to a link that takes none, as an interface does that is down, and
 /// before it is asked again for those that it has: no link wakes us for either. Shorter burns a core while an interface
 /// is down, longer is added to its coming back and to writers that wait for the last frames.
@@ -81,8 +85,8 @@ pub struct Engine<L: Link> {
     /// What we send begins with; the destination is filled in for each packet.
     ethernet: Ethernet,
     frames: FrameTable,
-    /// Most frames that may be granted for sending at a time.
-    send_frames: usize,
+    /// Frames for data, both ways: all but the link's and those for control.
+    lendable: usize,
     commands: Receiver<Command>,
     doorbell: Doorbell,
     returns: Arc<Returns>,
@@ -122,7 +126,7 @@ impl<L: Link> Engine<L> {
     pub fn new(link: L, config: EngineConfig, commands: Receiver<Command>, doorbell: Doorbell) -> Engine<L> {
         let caps = link.caps();
         let lendable = caps.frames.saturating_sub(caps.rx_reserve + CONTROL_FRAMES);
-        let rx_frames = lendable / 2;
+        let rx_frames = lendable / 4 * RX_QUARTERS;
         let frames = caps.frames;
         let most_waiting = (config.proto.max_connections, config.proto.max_streams as usize);
         let endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
@@ -131,7 +135,7 @@ impl<L: Link> Engine<L> {
             endpoint,
             ethernet,
             frames: FrameTable::new(frames),
-            send_frames: lendable - rx_frames,
+            lendable,
             commands,
             doorbell,
             returns: Returns::new(frames),
@@ -166,6 +170,8 @@ impl<L: Link> Engine<L> {
     /// the application, departures.
     pub fn turn(&mut self, now: Nanos) -> Turn {
         let reaped = self.reap();
+        let never_lent = self.lendable - self.lendable / 4 * RX_QUARTERS;
+        self.endpoint.on_sending(self.frames.sending().saturating_sub(never_lent));
         let received = self.receive(now);
         self.endpoint.on_timeout(now);
         let asked = self.on_application(now);

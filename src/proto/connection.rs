@@ -81,6 +81,9 @@ pub(super) struct Connection {
     pub delivered: u64,
     /// The window of `rx_credit` is lent to us; else each frame that the application held goes back by itself.
     pub has_window: bool,
+    /// The stream that was given half of the window as soon as some of it was read, without having to show in several
+    /// round trips that it needs it. One at a time, so that many that are read a little do not take all of it.
+    pub favoured: Option<u32>,
     pub streams_opened: u64,
     pub streams_allowed: u64,
     pub peer_streams_opened: u64,
@@ -150,6 +153,7 @@ impl Connection {
             rx_credit: Granted::new(local.conn_credit),
             delivered: 0,
             has_window: true,
+            favoured: None,
             streams_opened: 0,
             streams_allowed: u64::from(remote.streams),
             peer_streams_opened: 0,
@@ -236,9 +240,15 @@ impl Connection {
         }
         let (roof, payload) = (self.stream_roof(cx), self.max_payload() as u64);
         let Some(stream) = cx.streams.get_mut(slot as usize) else { return };
+        let favour = self.favoured.is_none() && !stream.recv.has_end();
         let credit = &mut stream.recv.credit;
         credit.on_released(bytes);
-        let wish = credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), bytes);
+        let wish = if favour {
+            self.favoured = Some(slot);
+            (roof / 3 * 2).saturating_sub(credit.window())
+        } else {
+            credit.poll_wish(cx.now, self.recovery.rtt().smoothed_ns(), bytes)
+        };
         let room = roof.saturating_sub(credit.window());
         credit.widen(wish.min(room));
         if credit.is_due(payload) {
@@ -363,6 +373,7 @@ impl Connection {
         let stream = cx.streams.remove(slot as usize);
         self.by_id.remove(&stream.id.0);
         self.last_stream = None;
+        self.favoured = self.favoured.filter(|favoured| *favoured != slot);
         self.sched.remove(slot);
         if stream.pending.listed {
             self.control.streams.retain(|&other| other != slot);

@@ -7,16 +7,29 @@
 /// The frames that an endpoint may lend to the receive windows of its connections.
 #[derive(Debug)]
 pub struct RxBudget {
+    frames: u64,
     free: u64,
     /// Lent in pieces of [`MIN_WINDOW`] only, so that greedy connections leave room for others.
     floor: u64,
+    /// Of the free ones, those that are in use for sending.
+    busy: u64,
 }
 
 impl RxBudget {
     /// A budget of `frames`, an eighth of which is kept for connections to come. Less refuses the next connection as
     /// soon as a few have grown, more is missing in the window of a single one.
     pub fn new(frames: u64) -> RxBudget {
-        RxBudget { free: frames, floor: frames / 8 }
+        RxBudget { frames, free: frames, floor: frames / 8, busy: 0 }
+    }
+
+    /// So many frames are in use for sending beyond those that are never lent.
+    pub fn set_busy(&mut self, frames: u64) {
+        self.busy = frames;
+    }
+
+    /// Frames that nobody else may use: those that are lent, and the floor.
+    pub fn kept(&self) -> u64 {
+        (self.frames - self.free + self.floor).min(self.frames)
     }
 
     /// A window for a new connection: half of what is left above the floor, and the least that makes sense below it.
@@ -44,7 +57,7 @@ impl RxBudget {
     }
 
     fn above_floor(&self) -> u64 {
-        self.free.saturating_sub(self.floor) / 2
+        self.free.saturating_sub(self.floor + self.busy) / 2
     }
 
     /// A connection is gone.
@@ -216,6 +229,17 @@ mod tests {
         assert!(sum <= 1000 && sum > 1000 - MIN_WINDOW && windows[0] > 400, "{windows:?}");
         budget.close_window(500);
         assert_eq!(budget.open_window(), Some((1000 - sum + 500 - 125) / 2));
+    }
+
+    #[test]
+    fn what_sending_uses_is_not_lent() {
+        let mut budget = RxBudget::new(1000);
+        assert_eq!(budget.kept(), 125);
+        budget.set_busy(675);
+        assert_eq!(budget.open_window(), Some(100));
+        assert_eq!(budget.kept(), 225);
+        budget.set_busy(775);
+        assert_eq!((budget.widen(100), budget.open_window()), (0, Some(MIN_WINDOW)));
     }
 
     #[test]

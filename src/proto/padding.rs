@@ -13,7 +13,7 @@ impl Connection {
     /// Whether data may leave. If `bulk` data waits and the link is to be measured first, that begins now.
     pub(super) fn may_send_data(&mut self, now: Nanos, bulk: bool) -> bool {
         match self.recovery.measuring() {
-            Measuring::Off => true,
+            Measuring::Off | Measuring::Counted => true,
             Measuring::Wanted if bulk => {
                 self.recovery.on_bulk(now);
                 false

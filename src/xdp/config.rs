@@ -95,7 +95,8 @@ pub fn default_umem_bytes() -> u64 {
 /// Share of memory that a pool takes by default: a sixty-fourth is 384 MiB of 24 GiB. Lower: a long link can't be
 /// filled. Higher: memory is pinned that is missing elsewhere, and pinning takes about 1 ms for each MiB.
 const UMEM_SHARE: u64 = 64;
-/// 64 MiB are 16,384 frames: 24 MB of payload at MTU 1500, the product of 1 Gbit/s and 190 ms. Lower: that is all.
+/// 64 MiB are 16,384 frames (twice as many where frames are copied and shorter than 1775 bytes): 24 MB of payload at
+/// MTU 1500, the product of 1 Gbit/s and 190 ms. Lower: that is all.
 const UMEM_LEAST: u64 = 64 << 20;
 /// Eight times that. Whoever has 10 Gbit/s over 100 ms, or 5 % of loss over 200 ms (a hole is filled at the fourth
 /// attempt, and the receiver holds what came behind it), asks for more. Higher: half a second and more to start.

@@ -13,7 +13,7 @@ use super::rx::Rx;
 use super::shared;
 use super::socket::{Bind, Bound, RING, bind};
 use super::tx::{LinkFacts, Tx};
-use super::umem::{CHUNK, Pool, ROOM, Side};
+use super::umem::{CHUNK, COPY_CHUNK, COPY_ROOM, Pool, ROOM, Side};
 use crate::base::MacAddr;
 use crate::link::{Caps, Link};
 
@@ -38,20 +38,25 @@ const FRAMES_MOST: u64 = 1 << 24;
 /// cache: with 4096 a sender over veth, whose core writes them, is a tenth slower. With 1024 each preemption of the
 /// receiver lost some frames.
 const COPY_RESERVE: usize = 2048;
+/// Drivers that have no zero-copy in any kernel: software devices.
+const COPYING_DRIVERS: [&str; 3] = ["veth", "tun", "bonding"];
 const HUGE_PAGE: u64 = 2 << 20;
 
 /// Opens the queue that `config` names.
 pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     let nic = interface(config)?;
     let mtu = mtu(config, &nic)?;
-    let frames = frames(config)?;
+    frames(config, CHUNK)?;
     privilege::check(config)?;
     let guard = QueueGuard::take(config)?;
     let mut notes = Vec::new();
     // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
     let attached = shared::attach(config, &nic, Steers::EtherType(config.ethertype), &mut notes)?;
+    let chunk = chunk(config, &nic, attached.hook, mtu);
+    let frames = frames(config, chunk)?;
     let reserve = (frames as usize / 2).min(RING as usize);
-    let mut pool = Pool::new(frames, RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
+    let mut pool =
+        Pool::new((frames, chunk), RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
     let bound = bind_best(config, &nic, &pool, attached.hook, mtu, &mut notes)?;
     let (zerocopy, skb_budget) = (bound.zerocopy, bound.skb_budget);
     let tx = Tx::new(Side::First, bound.tx, bound.completions, RING);
@@ -122,9 +127,18 @@ fn mtu(config: &XdpConfig, nic: &Nic) -> Result<usize, XdpError> {
     }
 }
 
-pub(super) fn frames(config: &XdpConfig) -> Result<u32, XdpError> {
+/// How large chunks are to be: small ones where frames fit into them and are copied for sure.
+fn chunk(config: &XdpConfig, nic: &Nic, hook: Hook, mtu: usize) -> usize {
+    let copied = matches!(config.mode, Mode::Copy | Mode::Skb)
+        || hook == Hook::Generic
+        || config.mode == Mode::Auto && COPYING_DRIVERS.contains(&nic.driver.as_str());
+    if copied && mtu + LINK_HEADER <= COPY_ROOM { COPY_CHUNK } else { CHUNK }
+}
+
+/// How many chunks of this size the pool has.
+pub(super) fn frames(config: &XdpConfig, chunk: usize) -> Result<u32, XdpError> {
     let grain = if config.huge_pages { HUGE_PAGE } else { CHUNK as u64 };
-    let frames = config.umem_bytes / grain * grain / CHUNK as u64;
+    let frames = config.umem_bytes / grain * grain / chunk as u64;
     if (FRAMES_LEAST..=FRAMES_MOST).contains(&frames) {
         return Ok(frames as u32);
     }
@@ -224,7 +238,8 @@ mod tests {
     #[test]
     fn a_pool_is_whole_chunks_within_bounds() {
         let sized = |umem_bytes, huge_pages| {
-            frames(&XdpConfig { umem_bytes, huge_pages, ..XdpConfig::new("eth1") }).map_err(|error| error.to_string())
+            frames(&XdpConfig { umem_bytes, huge_pages, ..XdpConfig::new("eth1") }, CHUNK)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(sized(64 << 20, false), Ok(16_384));
         assert_eq!(sized((1 << 20) + 5000, false), Ok(257));
@@ -232,6 +247,29 @@ mod tests {
         assert!(sized(4096, false).unwrap_err().contains("say `--umem` with 1048576"));
         assert!(sized(1 << 20, true).unwrap_err().contains("2097152"));
         assert!(sized(u64::MAX, false).is_err());
+    }
+
+    #[test]
+    fn chunks_are_small_only_where_frames_are_copied_for_sure() {
+        let nic = |driver: &str| Nic {
+            name: "eth1".into(),
+            index: 1,
+            mac: None,
+            up: true,
+            mtu: 3400,
+            driver: driver.into(),
+            rx_queues: None,
+            tx_queues: None,
+            speed_bps: None,
+        };
+        let with =
+            |mode, driver, hook, mtu| chunk(&XdpConfig { mode, ..XdpConfig::new("eth1") }, &nic(driver), hook, mtu);
+        assert_eq!(with(Mode::Auto, "veth", Hook::Native, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Copy, "igb", Hook::Native, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Auto, "igb", Hook::Generic, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Auto, "igb", Hook::Native, 1500), CHUNK);
+        assert_eq!(with(Mode::Zerocopy, "veth", Hook::Native, 1500), CHUNK);
+        assert_eq!(with(Mode::Auto, "veth", Hook::Native, COPY_ROOM), CHUNK, "with a header it does not fit");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::rx::Rx;
 use super::shared::{self, Attached};
 use super::socket::{Bind, RING, bind};
 use super::tx::{LinkFacts, Tx};
-use super::umem::{Pool, ROOM};
+use super::umem::{CHUNK, Pool, ROOM};
 use super::{privilege, stats};
 use crate::base::MacAddr;
 use crate::link::{Caps, Frame, LinkError};
@@ -76,7 +76,7 @@ impl XdpPair {
                 other: nics[1].mtu,
             });
         }
-        let frames = open::frames(first)?;
+        let frames = open::frames(first, CHUNK)?;
         privilege::check(first)?;
         let guards = [QueueGuard::take(first)?, QueueGuard::take(second)?];
         let mut notes = Vec::new();
@@ -209,8 +209,8 @@ fn bind_both(
         // A pool of its own for each rung: the mode of the first socket is the second one's too.
         let reserve = (frames as usize / 4).min(RING as usize);
         let config = configs[0];
-        let mut pool =
-            Pool::new(frames, RING, reserve, config.huge_pages).map_err(|source| open::pool_error(config, source))?;
+        let mut pool = Pool::new((frames, CHUNK), RING, reserve, config.huge_pages)
+            .map_err(|source| open::pool_error(config, source))?;
         pool.serve_both();
         match bind_sides(&mut pool, configs, nics, attached, *how) {
             Ok(ports) => return Ok((pool, ports)),

@@ -14,12 +14,16 @@ use xsk_rs::{FrameDesc, Umem};
 use crate::base::FrameId;
 use crate::link::Frame;
 
-/// Size of a chunk. The kernel takes 2048 or 4096 (a page), no more. Lower: igb and igc cut frames at 1024 bytes.
+/// Size of a chunk that every driver takes (the kernel has 2048 and 4096, a page, and no more).
 pub(super) const CHUNK: usize = 4096;
+/// The same where no driver writes into it but the kernel copies: twice the frames in the same memory. Drivers of real
+/// NICs count receive buffers in units of their own; igb and igc cut frames at 1024 bytes.
+pub(super) const COPY_CHUNK: usize = 2048;
 /// Where frames start in their chunk: what the kernel keeps before each for XDP programs (`XDP_PACKET_HEADROOM`).
 const HEADROOM: usize = 256;
 /// Bytes of a frame that one chunk can hold.
 pub(super) const ROOM: usize = CHUNK - HEADROOM;
+pub(super) const COPY_ROOM: usize = COPY_CHUNK - HEADROOM;
 
 /// Pools that stayed mapped when their link was closed, because tokens had not come back.
 static LEAKED_POOLS: AtomicU64 = AtomicU64::new(0);
@@ -80,8 +84,9 @@ impl Share {
 pub(super) struct Pool {
     /// `None` only while dropping.
     umem: Option<Umem>,
-    /// Address of the mapping.
+    /// Address of the mapping, and the size of a chunk.
     base: usize,
+    chunk: usize,
     descs: Vec<FrameDesc>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -92,12 +97,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Maps and registers `frames` chunks, with `ring` descriptors in the fill and completion rings, and keeps
+    /// Maps and registers `frames` chunks of `chunk` bytes, with `ring` descriptors in the fill and completion rings, and keeps
     /// `reserve` frames for the fill ring.
-    pub(super) fn new(frames: u32, ring: u32, reserve: usize, huge_pages: bool) -> io::Result<Pool> {
+    pub(super) fn new((frames, chunk): (u32, usize), ring: u32, reserve: usize, huge_pages: bool) -> io::Result<Pool> {
         let size = QueueSize::new(ring).map_err(io::Error::other)?;
         let config = UmemConfig::builder()
-            .frame_size(FrameSize::new(CHUNK as u32).map_err(io::Error::other)?)
+            .frame_size(FrameSize::new(chunk as u32).map_err(io::Error::other)?)
             .fill_queue_size(size)
             .comp_queue_size(size)
             .build()
@@ -110,6 +115,7 @@ impl Pool {
         Ok(Pool {
             umem: Some(umem),
             base: start - HEADROOM,
+            chunk,
             descs,
             slots,
             // Reversed, so that low addresses are used first: memory that a short link never needs stays cold.
@@ -206,13 +212,13 @@ impl Pool {
     /// The frame that a descriptor of a socket's rx ring tells of; `None` if it tells nonsense, which only a broken
     /// driver does.
     pub(super) fn take_received(&mut self, side: Side, desc: &FrameDesc) -> Option<Frame> {
-        let (chunk, offset) = (desc.addr() / CHUNK, desc.addr() % CHUNK);
+        let (chunk, offset) = (desc.addr() / self.chunk, desc.addr() % self.chunk);
         let len = desc.lengths().data();
         if self.slots.get(chunk)?.owner != Owner::Fill(side) {
             return None;
         }
         self.shares[side as usize].filled -= 1;
-        let start = offset.checked_sub(HEADROOM).filter(|start| start + len <= ROOM && !desc.has_more_frames());
+        let start = offset.checked_sub(HEADROOM).filter(|start| start + len <= self.room() && !desc.has_more_frames());
         let Some(start) = start else {
             self.slots[chunk].owner = Owner::Free;
             self.free.push(chunk as u32);
@@ -255,7 +261,7 @@ impl Pool {
 
     /// The frame that a completion tells of; `None` if it tells nonsense, which only a broken driver does.
     pub(super) fn take_completed(&mut self, side: Side, desc: &FrameDesc) -> Option<Frame> {
-        let chunk = desc.addr() / CHUNK;
+        let chunk = desc.addr() / self.chunk;
         let slot = *self.slots.get(chunk)?;
         if slot.owner != Owner::Tx(side) {
             return None;
@@ -288,7 +294,12 @@ impl Pool {
 
     /// Where the chunk's frame starts.
     fn address(&self, chunk: usize) -> usize {
-        self.base + chunk * CHUNK + HEADROOM
+        self.base + chunk * self.chunk + HEADROOM
+    }
+
+    /// Bytes of a frame that a chunk can hold.
+    fn room(&self) -> usize {
+        self.chunk - HEADROOM
     }
 
     /// Makes the token of a chunk that has none.
@@ -300,7 +311,7 @@ impl Pool {
         // minted only when its owner was not `Token`, and its owner is `Token` until the token itself comes back
         // (`own` checks that). The kernel touches it only while its owner is `Fill` or `Tx`. The mapping is unmapped
         // only when no chunk is owned by a token (see `drop`), so `'static` holds. Its address was exposed to C.
-        let bytes: &'static mut [u8] = unsafe { std::slice::from_raw_parts_mut(start, ROOM) };
+        let bytes: &'static mut [u8] = unsafe { std::slice::from_raw_parts_mut(start, self.room()) };
         Frame::in_region(FrameId(chunk), bytes)
     }
 }

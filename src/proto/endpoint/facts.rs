@@ -26,6 +26,16 @@ impl Endpoint {
         self.streams.get(stream as usize).map(|stream| (stream.id, stream.conn))
     }
 
+    /// Frames that are not for sending: those lent to receive windows, and the few kept for connections to come.
+    pub fn frames_kept(&self) -> usize {
+        self.budget.kept() as usize
+    }
+
+    /// Of the frames that may be lent to receive windows, so many are in use for sending.
+    pub fn on_sending(&mut self, frames: usize) {
+        self.budget.set_busy(frames as u64);
+    }
+
     /// Segments of a stream that were written and never sent.
     pub fn queued(&self, stream: u32) -> usize {
         self.streams.get(stream as usize).map_or(0, |stream| stream.send.queued())

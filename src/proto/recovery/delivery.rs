@@ -14,6 +14,9 @@ use crate::base::Nanos;
 /// Flights per round trip. Fewer: samples span needlessly more than a round trip, and the bytes in flight at a loss are
 /// known less well. More: memory, 64 bytes each.
 const FLIGHTS_PER_ROUND_TRIP: Nanos = 256;
+/// A sender's pause below this part of a round trip is none. Lower: on long paths each preemption of the worker makes a
+/// round trip's samples worthless. Higher: pauses make rates wrong by more than the percent that they are good to.
+const SMALL_GAP: Nanos = 100;
 /// What one acknowledgement says about the path's rate. Wire bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RateSample {
@@ -141,9 +144,11 @@ impl DeliverySampler {
         let gap_ns = now.saturating_sub(busy_until_ns);
         // A sender that had nothing to send has left a gap in its flow. Where round trips are short, a quarter of one
         // is enough of a gap. A program that refills its stream a turn late is made good for by the pacer.
-        let starved = std::mem::take(&mut self.starved) && gap_ns > credit_ns.min(srtt_ns / 4);
+        // A gap that is a small part of a round trip is a small error of its rate.
+        let small_ns = srtt_ns / SMALL_GAP;
+        let starved = std::mem::take(&mut self.starved) && gap_ns > credit_ns.min(srtt_ns / 4).max(small_ns);
         // A host that was busy elsewhere: what arrives is what it sent, not what the path carries.
-        let late = gap_ns > credit_ns && !window_full;
+        let late = gap_ns > credit_ns.max(small_ns) && !window_full;
         if starved || late {
             self.app_limited_until = (totals.delivered + in_flight).max(1);
         }

@@ -154,8 +154,8 @@ impl Recovery {
         self.totals.sent += packet.wire_bytes();
         self.peak[0] = self.peak[0].max(self.ring.bytes());
         self.window_full = self.ring.bytes() >= self.cwnd_bytes;
-        if packet.flags & SentPacket::PADDING != 0 {
-            self.controller.on_padding_sent(now, number);
+        if self.measuring.counts(packet.flags & SentPacket::PADDING != 0) {
+            self.controller.on_counted_sent(now, number);
             self.retune();
         }
         number

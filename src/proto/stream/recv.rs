@@ -129,6 +129,11 @@ impl RecvHalf {
         arrival
     }
 
+    /// Whether it is known where the stream ends.
+    pub fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Everything before it was delivered.
     pub fn next_offset(&self) -> u64 {
         self.next

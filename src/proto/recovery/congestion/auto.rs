@@ -63,7 +63,7 @@ impl Controller for Auto {
         }
     }
 
-    fn on_padding_sent(&mut self, now: Nanos, number: u64) {
+    fn on_counted_sent(&mut self, now: Nanos, number: u64) {
         if let Phase::Measuring(trains) = &mut self.phase {
             trains.on_sent(now, number);
         }

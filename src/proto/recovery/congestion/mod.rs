@@ -4,6 +4,7 @@
 //! clocks. Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that
 //! a rate means what the link's label says.
 
+mod arrivals;
 pub mod auto;
 pub mod bbr;
 pub mod cubic;
@@ -110,6 +111,15 @@ pub enum Measuring {
     Train,
     /// Nothing: the acknowledgements of a train are waited for.
     Listening,
+    /// Data, and the controller counts the packets.
+    Counted,
+}
+
+impl Measuring {
+    /// Whether a packet that leaves, of padding or not, is told by [`Controller::on_counted_sent`].
+    pub fn counts(self, padding: bool) -> bool {
+        self == Measuring::Counted || self == Measuring::Train && padding
+    }
 }
 
 /// A congestion controller.
@@ -138,8 +148,8 @@ pub trait Controller: Send + fmt::Debug {
     fn measuring(&self) -> Measuring {
         Measuring::Off
     }
-    /// A packet of padding was sent.
-    fn on_padding_sent(&mut self, _now: Nanos, _number: u64) {}
+    /// A packet was sent that [`measuring`](Self::measuring) counts.
+    fn on_counted_sent(&mut self, _now: Nanos, _number: u64) {}
     /// Wire bits per second that were measured before the first data.
     fn measured_bps(&self) -> Option<u64> {
         None

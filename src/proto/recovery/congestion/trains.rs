@@ -4,6 +4,7 @@
 //! the queue drops of the rest. Trains grow until a good part of a round trip's worth of acknowledgements tells it.
 
 use super::AckSample;
+use super::arrivals::Arrivals;
 use crate::base::time::{MILLISECOND, SECOND};
 use crate::base::{Nanos, Rate};
 
@@ -12,10 +13,6 @@ const FIRST_PACKETS: u64 = 64;
 /// While a train arrives within too few ACKs to tell a rate, the next one is so many times as long. Lower: more round
 /// trips. Higher: a slow link with little queue loses more of it.
 const LONGER: u64 = 16;
-/// Fewest ACKs that tell a rate. On long paths they come each half millisecond.
-const FEWEST_ACKS: usize = 4;
-/// Most ACKs of a train that are looked at.
-const MOST_ACKS: usize = 4096;
 /// A train that took this long to arrive tells the rate well enough: ACKs come when turns of 20 to 100 µs let them,
 /// so to half a percent or better.
 const ENOUGH_NS: Nanos = 20 * MILLISECOND;
@@ -92,12 +89,6 @@ struct Train {
     last_sent_ns: Nanos,
     acked: u64,
     arrivals: Arrivals,
-}
-
-/// When how many bytes had arrived.
-#[derive(Clone, Default, Debug)]
-struct Arrivals {
-    points: Vec<(Nanos, u64)>,
 }
 
 impl Trains {
@@ -220,36 +211,6 @@ impl Train {
         let span_ns = self.last_sent_ns - self.first_sent_ns;
         let bytes = (self.sent.min(self.body) - 1) * mtu_wire_bytes;
         (span_ns > 0).then(|| bytes as f64 * 8.0 * SECOND as f64 / span_ns as f64)
-    }
-}
-
-impl Arrivals {
-    fn add(&mut self, at_ns: Nanos, bytes: u64) {
-        if self.points.len() < MOST_ACKS {
-            self.points.push((at_ns, bytes));
-        }
-    }
-
-    fn span_ns(&self) -> Nanos {
-        self.points.first().zip(self.points.last()).map_or(0, |(first, last)| last.0.saturating_sub(first.0))
-    }
-
-    /// Bits per second: the median of the rates from each ACK to that a quarter of the train later. A host that got no
-    /// core for a while in the middle of it bends some of them, where it would bend any line through all.
-    fn rate_bps(&self) -> Option<f64> {
-        if self.points.len() < FEWEST_ACKS {
-            return None;
-        }
-        let apart = (self.points.len() / 4).max(1);
-        let pairs = self.points.iter().zip(&self.points[apart..]);
-        let rate = |(a, b): (&(Nanos, u64), &(Nanos, u64))| {
-            let span_ns = b.0.saturating_sub(a.0);
-            (span_ns > 0).then(|| (b.1 - a.1) as f64 * 8e9 / span_ns as f64)
-        };
-        let mut rates: Vec<f64> = pairs.filter_map(rate).collect();
-        rates.sort_by(f64::total_cmp);
-        let middle = rates.len() / 2;
-        rates.get(middle).copied()
     }
 }
 
@@ -378,17 +339,5 @@ mod tests {
     fn what_the_link_loses_it_does_not_deliver() {
         let error = error(Link { lose_every: 20, ..GBIT });
         assert!((-0.06..-0.04).contains(&error), "{error:.4}");
-    }
-
-    #[test]
-    fn a_pause_in_the_middle_does_not_bend_the_rate() {
-        let mut arrivals = Arrivals::default();
-        for step in 0..250 {
-            let pause = if step < 120 { 0 } else { 5 * MILLISECOND };
-            arrivals.add(SECOND + step * MILLISECOND / 10 + pause, step * 12_500);
-        }
-        assert!((arrivals.rate_bps().unwrap() / 1e9 - 1.0).abs() < 1e-6);
-        assert_eq!(arrivals.span_ns(), 29_900_000);
-        assert_eq!(Arrivals::default().rate_bps(), None);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It models the path by its bandwidth and its round trip without a queue, sends at that rate, and now and then probes
 //! for more. Where this differs from the draft it says so at the constant or function:
-//! - the first window measures the bottleneck, and the second fills it (`train`);
+//! - the first window shows roughly what the bottleneck carries (`train`), the second measures it (`sounding`), and the
+//!   third fills it;
 //! - rates are measured over epochs, not over single ACKs (`epoch`);
 //! - loss means congestion only with a queue, or when going slower lessens it; what the link loses by itself is made
 //!   good for (`bounds`);
@@ -16,18 +17,20 @@ mod epoch;
 mod filters;
 mod probe_bw;
 mod probe_rtt;
+mod sounding;
 mod startup;
 #[cfg(test)]
 mod tests;
 mod train;
 
-use super::{AckSample, Controller, INITIAL_WINDOW_PACKETS, LossSample, MIN_WINDOW_PACKETS};
+use super::{AckSample, Controller, INITIAL_WINDOW_PACKETS, LossSample, MIN_WINDOW_PACKETS, Measuring};
 use crate::base::Nanos;
 use crate::proto::recovery::rtt::Rtt;
 use bounds::{Bounds, LOSS_THRESHOLD, OwnLoss, Verdict};
 use epoch::{Epoch, Seen};
 use filters::{ExtraAcked, MaxBandwidth, MinRtt};
 use probe_bw::{Due, Probe};
+use sounding::Sounding;
 use startup::FullPipe;
 use train::Train;
 
@@ -44,6 +47,8 @@ const QUANTUM_NS: Nanos = 40_000;
 enum Phase {
     /// Looking for the bandwidth, twice as much each round trip.
     Startup,
+    /// Measuring the bandwidth with the first part of a window.
+    Sounding,
     /// Letting the queue go that startup made.
     Drain,
     /// Sending less than the bandwidth, so that the queue goes.
@@ -72,6 +77,7 @@ pub struct Bbr {
     own_loss: OwnLoss,
     full_pipe: FullPipe,
     train: Train,
+    sounding: Option<Box<Sounding>>,
     /// The bandwidth is what a train showed, not yet what was delivered.
     provisional: bool,
     /// Bandwidth before an outage, in bits per second.
@@ -114,6 +120,7 @@ impl Bbr {
             own_loss: OwnLoss::new(mss),
             full_pipe: FullPipe::default(),
             train: Train::new(0, INITIAL_WINDOW_PACKETS),
+            sounding: None,
             provisional: false,
             before_outage_bps: 0,
             arrived_bps: [0; 2],
@@ -157,7 +164,7 @@ impl Bbr {
     fn on_epoch(&mut self, ack: &AckSample<'_>, seen: &Seen, phase: Phase) {
         self.extra_acked.on_epoch();
         let rate = seen.rate_bps(self.own_loss.compensated());
-        if phase != Phase::Startup && (!seen.app_limited || rate > self.bandwidth.bps()) {
+        if !matches!(phase, Phase::Startup | Phase::Sounding) && (!seen.app_limited || rate > self.bandwidth.bps()) {
             self.bandwidth.offer(rate);
         }
         if !matches!(phase, Phase::Down { .. } | Phase::ProbeRtt { .. }) && !seen.app_limited {
@@ -170,7 +177,7 @@ impl Bbr {
             Phase::Startup => self.on_startup_epoch(ack, seen),
             Phase::Down { .. } | Phase::Cruise { .. } | Phase::Refill { .. } => self.on_level_epoch(ack, seen, rate),
             Phase::Up(probe) => self.on_probe_epoch(ack, seen, rate, probe),
-            Phase::Drain | Phase::ProbeRtt { .. } => {}
+            Phase::Sounding | Phase::Drain | Phase::ProbeRtt { .. } => {}
         }
     }
 
@@ -189,6 +196,7 @@ impl Bbr {
                 self.pacing_bps = self.startup_pacing();
                 return;
             }
+            Phase::Sounding => self.sounding.as_ref().map_or(1.0, |sounding| sounding.gain()),
             Phase::Drain => startup::DRAIN_GAIN,
             Phase::Down { .. } => probe_bw::DOWN_GAIN,
             Phase::Cruise { gain, .. } => gain,
@@ -204,6 +212,7 @@ impl Bbr {
         let lo = self.bounds.inflight_lo.unwrap_or(u64::MAX);
         let target = match self.phase {
             Phase::Startup => self.startup_cwnd(ack, roomy),
+            Phase::Sounding => roomy + self.sounding.as_ref().map_or(0, |sounding| sounding.bytes(self.mss)),
             Phase::Drain => roomy,
             Phase::Refill { .. } => roomy.min(hi.max(self.inflight(1.0))),
             Phase::Down { .. } | Phase::Cruise { .. } => roomy.min(self.with_headroom(hi)).min(lo),
@@ -253,6 +262,7 @@ impl Controller for Bbr {
         let before = self.phase;
         match self.phase {
             Phase::Startup => self.on_startup_ack(ack),
+            Phase::Sounding => self.on_sounding_ack(ack),
             Phase::Drain => self.on_drain_ack(ack),
             Phase::Refill { until } => self.on_refill_ack(ack, until),
             Phase::Up(probe) => self.on_probe_ack(ack, probe),
@@ -291,6 +301,18 @@ impl Controller for Bbr {
         self.restart_startup();
     }
 
+    fn measuring(&self) -> Measuring {
+        let sounds = self.sounding.as_ref().is_some_and(|sounding| sounding.is_sending());
+        if sounds { Measuring::Counted } else { Measuring::Off }
+    }
+
+    fn on_counted_sent(&mut self, now: Nanos, number: u64) {
+        if let Some(sounding) = &mut self.sounding {
+            sounding.on_sent(now, number);
+            self.set_pacing();
+        }
+    }
+
     fn cwnd_bytes(&self) -> u64 {
         self.cwnd
     }
@@ -310,6 +332,7 @@ impl Controller for Bbr {
     fn state_name(&self) -> &'static str {
         match self.phase {
             Phase::Startup => "startup",
+            Phase::Sounding => "sounding",
             Phase::Drain => "drain",
             Phase::Down { .. } => "down",
             Phase::Cruise { .. } => "cruise",

@@ -199,10 +199,10 @@ impl Bbr {
         if !probe.reached {
             return;
         }
-        if seen.app_limited {
+        let growth = rate_bps as f64 / probe.base_bps.max(1) as f64;
+        if seen.app_limited && growth < GROWN {
             return self.leave_up(ack, Due::Soon);
         }
-        let growth = rate_bps as f64 / probe.base_bps.max(1) as f64;
         if growth >= GROWN && self.min_rtt.is_crowded() {
             // More, and a queue: this is the end of it, but what was seen of it was still growing. Look again soon.
             return self.leave_up(ack, Due::AtOnce);
@@ -219,7 +219,8 @@ impl Bbr {
                 // What the train showed gives way to what was delivered.
                 self.bandwidth.replace(rate_bps);
             }
-            return self.leave_up(ack, Due::Usual);
+            // More in flight, and neither more delivered nor a queue: the hosts were late.
+            return self.leave_up(ack, if answered { Due::Usual } else { Due::Soon });
         }
         self.provisional = false;
         let fully = growth - 1.0 >= GROWN_FULLY * (probe.step() - 1.0);

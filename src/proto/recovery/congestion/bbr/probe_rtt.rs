@@ -15,7 +15,7 @@ impl Bbr {
     pub(super) fn check_probe_rtt(&mut self, ack: &AckSample<'_>) {
         match self.phase {
             Phase::ProbeRtt { until_ns, lowest_ns } => self.on_probe_rtt_ack(ack, until_ns, lowest_ns),
-            Phase::Startup => {}
+            Phase::Startup | Phase::Sounding => {}
             _ if self.min_rtt.is_expired(ack.now) => {
                 self.phase = Phase::ProbeRtt { until_ns: None, lowest_ns: Nanos::MAX };
                 self.epoch.restart();

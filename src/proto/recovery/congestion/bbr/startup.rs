@@ -3,6 +3,7 @@
 use super::super::AckSample;
 use super::epoch::Seen;
 use super::probe_bw::Due;
+use super::sounding::{Sounded, Sounding};
 use super::train::Train;
 use super::{Bbr, Phase};
 use super::{INITIAL_WINDOW_PACKETS, LOSS_THRESHOLD};
@@ -57,11 +58,30 @@ impl Bbr {
             self.bandwidth.offer(rate.rate_bps);
         }
         if let Some(shown_bps) = self.train.on_ack(ack, self.max_ack_delay_ns) {
-            self.jump(ack, shown_bps);
+            let sounding = Sounding::new(ack, shown_bps, self.mss);
+            self.sound(sounding, shown_bps);
         }
     }
 
-    /// A train has shown the bottleneck: fill the path at this rate, then probe.
+    /// The bottleneck carries about this: the next window measures it.
+    fn sound(&mut self, sounding: Sounding, shown_bps: u64) {
+        self.bandwidth.replace(shown_bps);
+        self.provisional = true;
+        self.extra_acked = Default::default();
+        self.sounding = Some(Box::new(sounding));
+        self.phase = Phase::Sounding;
+    }
+
+    pub(super) fn on_sounding_ack(&mut self, ack: &AckSample<'_>) {
+        let Some(mut sounding) = self.sounding.take() else { return };
+        match sounding.on_ack(ack, self.max_ack_delay_ns, self.mss) {
+            Some(Sounded::Rate(bps)) => self.jump(ack, bps),
+            Some(Sounded::AtLeast(bps)) => self.sound(sounding.again(ack, bps, self.mss), bps),
+            None => self.sounding = Some(sounding),
+        }
+    }
+
+    /// The bottleneck is known: fill the path at this rate, then probe.
     fn jump(&mut self, ack: &AckSample<'_>, shown_bps: u64) {
         let before = std::mem::take(&mut self.before_outage_bps) as f64;
         let shown = shown_bps as f64;
@@ -117,6 +137,7 @@ impl Bbr {
         self.undo = None;
         self.full_pipe = FullPipe::default();
         self.provisional = false;
+        self.sounding = None;
         self.due = Due::AtOnce;
         self.epoch.restart();
         self.cwnd = INITIAL_WINDOW_PACKETS * self.mss;

@@ -15,6 +15,9 @@ pub const TRAIN_PACKETS_MAX: u64 = 256;
 const SPREAD_MIN_NS: Nanos = 150 * MICROSECOND;
 /// ACKs of which at least so many must have come. Fewer: the receiver was busy elsewhere and took all at once.
 const ACKS_MIN: u32 = 3;
+/// What left so much earlier is not of the same burst. Lower: the packets of two turns. Higher: small messages before
+/// it make the burst longer, and what it shows slower.
+const APART_NS: Nanos = 50 * MICROSECOND;
 /// Round trips that are shorter than so many spreads gain nothing: doubling is as quick.
 const WORTH_SPREADS: Nanos = 4;
 
@@ -67,7 +70,13 @@ impl Train {
             sent_ns: ack.rate.sent_ns,
             delivered: ack.totals.delivered,
         };
-        let first = *self.first.get_or_insert(point);
+        let first = self.first.get_or_insert(point);
+        // A program's first small messages come before its bulk data.
+        if highest < begin + packets / 4 && point.sent_ns > first.sent_ns + APART_NS {
+            *first = point;
+            self.acks = 1;
+        }
+        let first = *first;
         if highest >= begin + packets / 2 {
             self.middle.get_or_insert(point);
         }
@@ -133,6 +142,21 @@ mod tests {
         let (shown, train) = measure(&acks, 0);
         assert!(shown.is_some_and(|bps| bps.abs_diff(1_000_000_000) < 10_000_000), "{shown:?}");
         assert!(!train.is_on());
+    }
+
+    #[test]
+    fn small_messages_before_the_burst_are_not_of_it() {
+        let mut train = Train::new(0, 64);
+        let mut shown = None;
+        // Four packets 300 µs apart, then a burst of 60 at a gigabit.
+        let burst = (1..=8).map(|ack| (4 + 8 * ack - 1, 1200, 1200 + 98 * ack));
+        for (highest, sent_us, at_us) in (0..4).map(|n| (n, 300 * n, 300 * n)).chain(burst) {
+            let totals = Totals { delivered: (highest + 1) * 1538, ..Totals::default() };
+            let rate = RateSample { sent_ns: SECOND + sent_us * MICROSECOND, ..RateSample::default() };
+            let ack = ack_at(SECOND + RTT + at_us * MICROSECOND, 0, highest, 70, RTT);
+            shown = shown.or(train.on_ack(&AckSample { totals, rate, ..ack }, 0));
+        }
+        assert!(shown.is_some_and(|bps| bps.abs_diff(1_000_000_000) < 10_000_000), "{shown:?}");
     }
 
     #[test]
