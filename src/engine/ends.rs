@@ -25,8 +25,9 @@ pub(super) const QUEUE_FRAMES: usize = 256;
 /// Segments that may wait unsent in a stream before its application gets no more frames: enough to bridge a late
 /// application thread. Higher: see above.
 pub(super) const QUEUED_SEGMENTS: usize = 256;
-/// How long messages may wait for more to arrive before an application that asked for a batch is woken. Below the
-/// round trip of anything but a direct cable, and ten times a wake-up's cost.
+/// How long messages may wait for more to arrive before an application that asked for a batch is woken, on short paths;
+/// on longer ones, the path's patience. Below the round trip of anything but a direct cable, and ten times a wake-up's
+/// cost.
 const BATCH_WAIT_NS: Nanos = 50 * MICROSECOND;
 
 /// The engine's end of one stream.
@@ -100,9 +101,9 @@ impl StreamEnd {
     }
 
     /// Wakes the reader if enough has come, or has waited long enough; else tells when that will be.
-    pub fn poll_wake(&mut self, now: Nanos) -> Option<Nanos> {
+    pub fn poll_wake(&mut self, now: Nanos, patience_ns: Nanos) -> Option<Nanos> {
         let wanted = self.shared.recv_wanted.load(Ordering::Relaxed) as usize;
-        let due = self.unread_since_ns + BATCH_WAIT_NS;
+        let due = self.unread_since_ns + BATCH_WAIT_NS.max(patience_ns);
         if self.urgent || self.unread() >= wanted.min(QUEUE_FRAMES / 2) || now >= due {
             self.urgent = false;
             self.unread_since_ns = 0;

@@ -240,9 +240,10 @@ impl<L: Link> Engine<L> {
     /// Wakes the readers whose batch is complete or has waited long enough.
     pub(super) fn wake_readers(&mut self, now: Nanos) {
         self.wake_at_ns = NEVER;
+        let patience_ns = self.patience(now);
         let mut index = 0;
         while index < self.waking.len() {
-            let due = self.streams.get_mut(self.waking[index]).and_then(|end| end.poll_wake(now));
+            let due = self.streams.get_mut(self.waking[index]).and_then(|end| end.poll_wake(now, patience_ns));
             match due {
                 Some(at) => {
                     self.wake_at_ns = self.wake_at_ns.min(at);

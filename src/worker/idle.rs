@@ -38,6 +38,9 @@ const SHORTEST_SLEEP_NS: Nanos = 2 * MICROSECOND;
 /// costs 5 µs and more; longer delays ACKs by more than a cable's round trip. On longer paths it rests for the path's
 /// patience.
 const REST_NS: Nanos = 30 * MICROSECOND;
+/// Frames that may gather while it rests: a quarter of the fill ring. Lower: wake-ups. Higher: a worker that gets its
+/// core late finds the ring full.
+const REST_FRAMES_MOST: u64 = 512;
 /// What counts as a high rate on a short path: so many frames moved …
 const FLOW_FRAMES: u64 = 64;
 /// … and on a long one, where whoever hears each frame of a slow flow pays a wake-up for each …
@@ -68,6 +71,13 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// How long so many frames take.
+    fn time_of(&self, frames: u64) -> Nanos {
+        frames * FLOW_SPAN_NS / self.pace.max(1)
+    }
+}
+
 /// What to do now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
@@ -93,7 +103,7 @@ impl Idle {
         };
         if now.saturating_sub(worked_ns) < linger {
             let (most_ns, high) = match long {
-                true => (turn.patience_ns, LONG_PATH_FLOW_FRAMES),
+                true => (turn.patience_ns.min(flow.time_of(REST_FRAMES_MOST)), LONG_PATH_FLOW_FRAMES),
                 false => (REST_NS, FLOW_FRAMES),
             };
             let rest_ns = ahead.map_or(most_ns, |ahead| ahead.min(most_ns));
@@ -187,6 +197,7 @@ mod tests {
         let step = |next, frames| Idle::Adaptive.step(now, now, &idle_turn(next, patience), &flow_of(frames, now));
         assert_eq!(step(None, LONG_PATH_FLOW_FRAMES), Step::Rest(patience));
         assert_eq!(step(Some(now + patience / 2), LONG_PATH_FLOW_FRAMES), Step::Rest(patience / 2));
+        assert_eq!(step(None, 8 * REST_FRAMES_MOST), Step::Rest(FLOW_SPAN_NS / 8), "before the ring is full");
         assert_eq!(step(Some(now), LONG_PATH_FLOW_FRAMES), Step::Spin, "due already");
         assert_eq!(step(None, LONG_PATH_FLOW_FRAMES - 1), Step::Sleep(None), "hears what arrives");
         assert_eq!(step(Some(now + MILLISECOND), 0), Step::Sleep(Some(MILLISECOND)));

@@ -1,7 +1,7 @@
 //! Round-trip time: smoothed and its variance (RFC 9002 §5), minimum over a window.
 
 use crate::base::Nanos;
-use crate::base::time::{MICROSECOND, SECOND};
+use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
 
 /// Half of the window of the minimum. Two halves of 5 s: the minimum is that of the last 5 to 10 s.
 /// Shorter: a standing queue of our own soon passes for the path. Longer: a path that became longer (a protection
@@ -13,11 +13,19 @@ const PATIENCE_SHARE: u64 = 16;
 /// … and the most of it. A worker that wakes 4,000 times a second moves 20 frames of 1 Gbit/s at a time; what a wake-up
 /// costs (5 to 10 µs) is then a few percent of a core. Lower: CPU time. Higher: bursts that a shallow queue drops.
 const PATIENCE_MOST_NS: Nanos = 250 * MICROSECOND;
+/// A connection that has been measured for so long is past its start, in which ACKs show the link's rate, and its
+/// patience grows …
+const SETTLED_NS: Nanos = 2 * SECOND;
+/// … to this smaller share of a longer round trip …
+const SETTLED_SHARE: u64 = 32;
+/// … and at most this: a worker that wakes 1,000 times a second moves 80 frames of 1 Gbit/s at a time.
+const SETTLED_MOST_NS: Nanos = MILLISECOND;
 
 /// The estimator.
 #[derive(Clone, Copy, Debug)]
 pub struct Rtt {
     latest_ns: Nanos,
+    last_sample_ns: Nanos,
     smoothed_ns: Nanos,
     variance_ns: Nanos,
     min_now_ns: Nanos,
@@ -33,6 +41,7 @@ impl Rtt {
         let initial_ns = initial_ns.max(1);
         Rtt {
             latest_ns: initial_ns,
+            last_sample_ns: 0,
             smoothed_ns: initial_ns,
             variance_ns: initial_ns / 2,
             min_now_ns: Nanos::MAX,
@@ -52,6 +61,7 @@ impl Rtt {
         // A delay that would push the sample below the minimum is not believed.
         let adjusted = if sample_ns >= self.min_ns() + delay_ns { sample_ns - delay_ns } else { sample_ns };
         self.latest_ns = adjusted;
+        self.last_sample_ns = now;
         self.samples += 1;
         if self.first_sample_ns.is_none() {
             self.first_sample_ns = Some(now);
@@ -91,6 +101,16 @@ impl Rtt {
     /// How long something may wait for company without the path's users noticing: what bursts, ACKs and rests go by,
     /// each above a least value of its own. Nothing on short paths.
     pub fn patience_ns(&self) -> Nanos {
+        let settled = self.last_sample_ns.saturating_sub(self.first_sample_ns.unwrap_or(0)) >= SETTLED_NS;
+        if settled { self.patience_most_ns() } else { self.early_patience_ns() }
+    }
+
+    /// What it may come to: the peer's may already be there.
+    pub fn patience_most_ns(&self) -> Nanos {
+        self.early_patience_ns().max((self.min_ns() / SETTLED_SHARE).min(SETTLED_MOST_NS))
+    }
+
+    fn early_patience_ns(&self) -> Nanos {
         (self.min_ns() / PATIENCE_SHARE).min(PATIENCE_MOST_NS)
     }
 
@@ -116,7 +136,6 @@ impl Rtt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::time::MILLISECOND;
 
     #[test]
     fn first_sample_replaces_the_guess() {
@@ -139,6 +158,16 @@ mod tests {
     fn patience_grows_with_the_path_up_to_a_bound() {
         let of = |rtt_ns| Rtt::new(rtt_ns).patience_ns();
         assert_eq!([of(160), of(MILLISECOND), of(SECOND)], [10, 62_500, PATIENCE_MOST_NS]);
+        let settled = |rtt_ns| {
+            let mut rtt = Rtt::new(rtt_ns);
+            rtt.on_sample(SECOND, rtt_ns, 0);
+            rtt.on_sample(SECOND + SETTLED_NS - 1, rtt_ns, 0);
+            assert_eq!(rtt.patience_ns(), of(rtt_ns), "not yet");
+            rtt.on_sample(SECOND + SETTLED_NS, rtt_ns, 0);
+            rtt.patience_ns()
+        };
+        let long = 32 * MILLISECOND;
+        assert_eq!([settled(MILLISECOND), settled(long), settled(SECOND)], [62_500, 500_000, SETTLED_MOST_NS]);
     }
 
     #[test]

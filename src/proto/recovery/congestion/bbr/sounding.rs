@@ -107,7 +107,7 @@ impl Sounding {
         let rtt_ns = ack.rtt.smoothed_ns();
         if ack.largest_newly_acked >= self.first && ack.largest_newly_acked < self.first + self.packets {
             self.acked += ack.acked_bytes;
-            let held_ns = ack.ack_delay_ns.min(max_ack_delay_ns + 2 * ack.rtt.patience_ns());
+            let held_ns = ack.ack_delay_ns.min(max_ack_delay_ns + 2 * ack.rtt.patience_most_ns());
             self.arrivals.add(ack.now.saturating_sub(held_ns), self.acked);
         }
         // There may be less to send than it takes.
