@@ -31,8 +31,8 @@ const MTU_LEAST: usize = 256;
 
 /// Fewest frames in a pool: bursts of 64 in each of four rings. Lower: rings run dry between two turns.
 const FRAMES_LEAST: u64 = 256;
-/// Most frames: 64 GiB, beyond any product of bandwidth and delay that the protocol can fill.
-const FRAMES_MOST: u64 = 1 << 24;
+/// Largest pool, beyond any product of bandwidth and delay that the protocol can fill.
+const BYTES_MOST: u64 = 64 << 30;
 /// Frames on the fill ring in copy mode, where no hardware ring lives on them: they bridge a receiver that is late,
 /// 4 ms at half a million frames a second. The kernel goes through all of them in turn, so more of them fall out of the
 /// cache: with 4096 a sender over veth, whose core writes them, is a tenth slower. With 1024 each preemption of the
@@ -139,10 +139,10 @@ fn chunk(config: &XdpConfig, nic: &Nic, hook: Hook, mtu: usize) -> usize {
 pub(super) fn frames(config: &XdpConfig, chunk: usize) -> Result<u32, XdpError> {
     let grain = if config.huge_pages { HUGE_PAGE } else { CHUNK as u64 };
     let frames = config.umem_bytes / grain * grain / chunk as u64;
-    if (FRAMES_LEAST..=FRAMES_MOST).contains(&frames) {
+    let (least, most) = ((FRAMES_LEAST * CHUNK as u64).max(grain), BYTES_MOST);
+    if (least..=most).contains(&config.umem_bytes) {
         return Ok(frames as u32);
     }
-    let (least, most) = ((FRAMES_LEAST * CHUNK as u64).max(grain), FRAMES_MOST * CHUNK as u64);
     Err(XdpError::UmemSize { bytes: config.umem_bytes, least, most })
 }
 

@@ -97,8 +97,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Maps and registers `frames` chunks of `chunk` bytes, with `ring` descriptors in the fill and completion rings, and keeps
-    /// `reserve` frames for the fill ring.
+    /// Maps and registers `frames` chunks of `chunk` bytes, with `ring` descriptors in the fill and completion rings,
+    /// and keeps `reserve` frames for the fill ring.
     pub(super) fn new((frames, chunk): (u32, usize), ring: u32, reserve: usize, huge_pages: bool) -> io::Result<Pool> {
         let size = QueueSize::new(ring).map_err(io::Error::other)?;
         let config = UmemConfig::builder()

@@ -449,7 +449,7 @@ impl Recovery {
         self.cwnd_bytes = self.controller.cwnd_bytes();
         self.window_full |= self.ring.bytes() >= self.cwnd_bytes;
         self.measuring = self.controller.measuring();
-        self.pacer.set_rate(self.controller.pacing_bps(&self.rtt), self.rtt.patience_ns());
+        self.pacer.set_rate(self.controller.pacing_bps(&self.rtt), self.rtt.burst_patience_ns());
     }
 }
 

@@ -98,19 +98,20 @@ impl Rtt {
         }
     }
 
-    /// How long something may wait for company without the path's users noticing: what bursts, ACKs and rests go by,
-    /// each above a least value of its own. Nothing on short paths.
+    /// How long something may wait for company without the path's users noticing: what ACKs and rests go by, each above
+    /// a least value of its own. Nothing on short paths.
     pub fn patience_ns(&self) -> Nanos {
         let settled = self.last_sample_ns.saturating_sub(self.first_sample_ns.unwrap_or(0)) >= SETTLED_NS;
-        if settled { self.patience_most_ns() } else { self.early_patience_ns() }
+        if settled { self.patience_most_ns() } else { self.burst_patience_ns() }
     }
 
     /// What it may come to: the peer's may already be there.
     pub fn patience_most_ns(&self) -> Nanos {
-        self.early_patience_ns().max((self.min_ns() / SETTLED_SHARE).min(SETTLED_MOST_NS))
+        self.burst_patience_ns().max((self.min_ns() / SETTLED_SHARE).min(SETTLED_MOST_NS))
     }
 
-    fn early_patience_ns(&self) -> Nanos {
+    /// The same for what leaves in bursts, which a shallow queue must bear.
+    pub fn burst_patience_ns(&self) -> Nanos {
         (self.min_ns() / PATIENCE_SHARE).min(PATIENCE_MOST_NS)
     }
 
@@ -166,7 +167,7 @@ mod tests {
             rtt.on_sample(SECOND + SETTLED_NS, rtt_ns, 0);
             rtt.patience_ns()
         };
-        let long = 32 * MILLISECOND;
+        let long = 16 * MILLISECOND;
         assert_eq!([settled(MILLISECOND), settled(long), settled(SECOND)], [62_500, 500_000, SETTLED_MOST_NS]);
     }
 

@@ -77,7 +77,7 @@ fn a_link_that_halves_and_doubles_is_followed() {
             let half = flow.share(3 * SECOND + until_ms * MILLISECOND, 6 * SECOND);
             let whole = flow.share(9 * SECOND, 10 * SECOND);
             assert!(
-                (0.47..0.53).contains(&half) && whole > 0.9,
+                (0.47..0.53).contains(&half) && whole > 0.88,
                 "{algorithm:?}, {link}: {half:.3} {whole:.3} {seen:?}"
             );
             assert!(seen.notices.iter().any(|text| text.contains("was not delivered")), "{link}: {seen:?}");
