@@ -117,8 +117,11 @@ fn first_line(command: &mut Command) -> anyhow::Result<String> {
     Ok(first(&output.stdout))
 }
 
-/// Those that the user chose: by name, or by what names begin with.
+/// Those that the user chose: by name, or by what names begin with, or all.
 pub fn choose(all: Vec<Contender>, chosen: &[String]) -> anyhow::Result<Vec<Contender>> {
+    if chosen.iter().any(|choice| choice == "all") {
+        return Ok(all);
+    }
     for choice in chosen {
         let names = || all.iter().map(|contender| contender.name.as_str()).collect::<Vec<_>>().join(", ");
         let known = all.iter().any(|contender| contender.name.starts_with(choice.as_str()));

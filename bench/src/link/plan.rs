@@ -42,7 +42,7 @@ pub struct Selection {
     /// Queues of the bottleneck in units of rate × round trip [default: 1; --full: 1,0.1].
     #[arg(long, value_delimiter = ',', value_name = "BDP")]
     queue: Vec<f64>,
-    /// Who runs: names, or what names begin with; a wrong one lists them all [default: farwire,tcp; --full: all].
+    /// Who runs: names, or what names begin with, or all; a wrong one lists them [default: farwire,tcp; --full: all].
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub contenders: Vec<String>,
     /// How often each runs in each cell [default: 1; --full: 3].

@@ -56,10 +56,17 @@ impl Chance {
     }
 }
 
-/// Gilbert's model: a good state that loses nothing and a bad one that loses everything, with a step for each frame.
+/// Gilbert's model: a good state that loses nothing and a bad one that loses everything. Where the link has a rate a
+/// step takes as long as a full frame: what disturbs a link lasts for a time, however many frames meet it. (With a step
+/// for each frame the few ACKs of a flow would be lost by twenties, which takes them milliseconds.) Else a step for
+/// each frame.
 #[derive(Clone, Debug)]
 pub struct Bursts {
     is_bad: bool,
+    share: f64,
+    /// Length of a step, and until when steps were made.
+    step_ns: Option<Nanos>,
+    until_ns: Nanos,
     /// Probability of a change from good to bad, and from bad to good.
     to_bad: f64,
     to_good: f64,
@@ -68,17 +75,44 @@ pub struct Bursts {
 
 impl Bursts {
     /// In the state that is met at any time.
-    pub fn new(model: Burst, mut dice: Dice) -> Bursts {
+    pub fn new(model: Burst, step_ns: Option<Nanos>, mut dice: Dice) -> Bursts {
         let is_bad = dice.hits(model.share);
-        Bursts { is_bad, to_bad: model.to_bad(), to_good: model.to_good(), dice }
+        let (to_bad, to_good) = (model.to_bad(), model.to_good());
+        Bursts { is_bad, share: model.share, step_ns, until_ns: 0, to_bad, to_good, dice }
     }
 
-    pub fn next_is_lost(&mut self) -> bool {
+    /// Whether the frame that leaves at `now` is lost.
+    pub fn is_lost(&mut self, now: Nanos) -> bool {
+        let Some(step_ns) = self.step_ns else { return self.next_is_lost() };
+        let steps = now.saturating_sub(self.until_ns) / step_ns;
+        self.until_ns += steps * step_ns;
+        if steps > 0 {
+            let bad = f64::from(u8::from(self.is_bad));
+            let memory = power((1.0 - self.to_bad - self.to_good).max(0.0), steps);
+            self.is_bad = self.dice.hits(self.share + (bad - self.share) * memory);
+        }
+        self.is_bad
+    }
+
+    fn next_is_lost(&mut self) -> bool {
         let lost = self.is_bad;
         let change = if lost { self.to_good } else { self.to_bad };
         self.is_bad ^= self.dice.hits(change);
         lost
     }
+}
+
+/// `base` below 1 to the power of `exponent`, by multiplications, which round in the same way everywhere.
+fn power(base: f64, exponent: u64) -> f64 {
+    let (mut result, mut square, mut left) = (1.0, base, exponent);
+    while left > 0 && result > 0.0 {
+        if left & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    result
 }
 
 /// Frames that are held back.

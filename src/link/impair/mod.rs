@@ -101,7 +101,7 @@ impl Impairment {
             jitter: Wander::new(profile.jitter_ns, jitter.draw()),
             loss: Steps::new(profile.loss, profile.loss_changes()),
             loss_dice,
-            bursts: profile.burst.map(|model| Bursts::new(model, burst)),
+            bursts: profile.burst.map(|model| Bursts::new(model, profile.frame_ns(), burst)),
             late: profile.reorder.map(|reorder| Late::new(reorder, late)),
             duplicate: Chance::new(profile.duplicate, duplicate),
             corrupt: Chance::new(profile.corrupt, corrupt),
@@ -142,7 +142,7 @@ impl Impairment {
         }
         // Both draw for every frame, so that neither changes whom the other hits.
         let lost = self.loss_dice.hits(self.loss.at(depart_ns));
-        if self.bursts.as_mut().is_some_and(Bursts::next_is_lost) {
+        if self.bursts.as_mut().is_some_and(|bursts| bursts.is_lost(depart_ns)) {
             return Fate::Dropped(Cause::Burst);
         }
         if lost {

@@ -67,12 +67,12 @@ pub enum Queue {
 }
 
 /// Losses in bursts, by Gilbert's model: a good state without loss, a bad one that loses everything, and a step of the
-/// chain for every frame.
+/// chain in the time that a full frame takes at the link's rate; without a rate, for every frame.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Burst {
     /// Share of frames lost, in the long run.
     pub share: f64,
-    /// Mean length of a burst, in frames.
+    /// Mean length of a burst, in full frames.
     pub mean_len: f64,
 }
 
@@ -155,6 +155,11 @@ impl Profile {
             Queue::Bdp(times) => Some((bdp as f64 * times).round() as u64),
             Queue::Unlimited => None,
         }
+    }
+
+    /// How long a full frame takes at the rate that it begins with; `None` without one.
+    pub fn frame_ns(&self) -> Option<Nanos> {
+        self.rate.map(|rate| rate.duration_of(FULL_FRAME).max(1))
     }
 
     /// The most frames of `frame_len` bytes that are in the queue and on their way at once, copies included on the

@@ -17,7 +17,7 @@ impl Profile {
     /// | `queue` | `12.5MB`, `20ms`, `0.1bdp`, `auto` (1 BDP, at least 256 full frames), `unlimited` |
     /// | `rtt` | `100ms`: by which the BDP is measured; `auto`: twice the delay |
     /// | `loss`, `duplicate`, `corrupt` | share of frames: `0.1%`, `0.001` |
-    /// | `burst` | share and mean length in frames: `1%/20`; `none` |
+    /// | `burst` | share and mean length in full frames: `1%/20`; `none` |
     /// | `reorder` | share and lateness: `1%/2ms`, `1%/1ms-5ms` (anything between); `none` |
     /// | `outage` | from when, for how long: `20s+3s`; may be given again for another; `none` takes back all |
     /// | `rate@TIME`, `loss@TIME`, `delay@TIME` | a new value from then on: `rate@40s=500mbit` |

@@ -41,7 +41,8 @@ pub struct Options {
     /// Share of frames lost at random: 0.1%, 0.001. They have taken their time on the wire.
     #[arg(long, value_name = "SHARE", help_heading = LINK)]
     loss: Option<String>,
-    /// Losses in bursts (Gilbert's model), beside the random ones: share and mean length in frames, 1%/20.
+    /// Losses in bursts (Gilbert's model), beside the random ones: share and mean length in full frames, 1%/20. With
+    /// --rate a burst lasts as long as these take, else as many frames.
     #[arg(long, value_name = "SHARE/LEN", help_heading = LINK)]
     burst_loss: Option<String>,
     /// Frames held back so that others overtake them: share and by how much, 1%/2ms.

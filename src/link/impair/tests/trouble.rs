@@ -71,6 +71,21 @@ fn bursts_have_their_share_and_mean_length() {
 }
 
 #[test]
+fn at_a_rate_bursts_last_for_a_time() {
+    // A full frame takes 12.3 µs: at full speed a burst is 20 frames, and of frames a millisecond apart each for itself
+    // is lost or not.
+    for (every_ns, mean_len) in [(12_304, 20.0), (1_000_000, 1.01)] {
+        let mut link = link("rate=1gbit,burst=1%/20");
+        let lost: Vec<bool> =
+            fates(&mut link, 1_000_000, every_ns).iter().map(|fate| *fate == Fate::Dropped(Cause::Burst)).collect();
+        let hits = lost.iter().filter(|lost| **lost).count() as f64;
+        let bursts = lost.windows(2).filter(|pair| pair[0] && !pair[1]).count() as f64;
+        assert!((hits / 1e6 / 0.01 - 1.0).abs() < 0.2, "{every_ns} ns: a share of {}", hits / 1e6);
+        assert!((hits / bursts / mean_len - 1.0).abs() < 0.2, "{every_ns} ns: {} in a burst", hits / bursts);
+    }
+}
+
+#[test]
 fn bursts_and_random_losses_add_up() {
     let mut link = link("loss=1%,burst=5%/10");
     fates(&mut link, 1_000_000, 1000);
@@ -178,5 +193,5 @@ fn a_seed_means_the_same_for_ever() {
             sum = (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
-    assert_eq!(sum, 0x1530_a064_6d04_fd5f, "{sum:#x}");
+    assert_eq!(sum, 0x6c9d_bdc5_3e5a_9f67, "{sum:#x}");
 }
