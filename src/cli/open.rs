@@ -5,13 +5,10 @@ use pnet::datalink::{self, NetworkInterface};
 use super::exit::Failure;
 use super::flags::{Cc, Common, LinkKind, OwnRate};
 use super::show;
-use crate::api::{Algorithm, Endpoint, EndpointConfig, Mode, Nic, PacketConfig, XdpConfig, default_umem_bytes};
+use crate::api::{
+    Algorithm, Endpoint, EndpointConfig, Mode, Nic, PacketConfig, XdpConfig, copied_chunk, default_umem_bytes,
+};
 
-/// Bytes of pool that a frame of the AF_PACKET link counts for, by its length, so that `--umem` means the same for both
-/// links.
-const CHUNKS: [u64; 2] = [2048, 4096];
-/// The longest MTU for the smaller of them.
-const MTU_SMALL: usize = 1500;
 /// What pings and questions need: the fill ring twice. Less leaves too few frames to send, more takes time to pin.
 const SMALL_UMEM: u64 = 16 << 20;
 /// Share of an AF_PACKET pool that is kept for receiving: what AF_XDP's fill ring keeps.
@@ -132,7 +129,8 @@ fn packet(common: &Common, interface: &str) -> Result<PacketConfig, Failure> {
              `ip link set {interface} mtu {mtu}`"
         )));
     }
-    let frames = (umem(common) / CHUNKS[usize::from(mtu > MTU_SMALL)]) as usize;
+    // So that `--umem` means the same for both links.
+    let frames = umem(common) as usize / copied_chunk(mtu);
     Ok(PacketConfig {
         interface: interface.to_owned(),
         ethertype: common.ethertype,

@@ -87,6 +87,8 @@ pub struct Engine<L: Link> {
     frames: FrameTable,
     /// Frames for data, both ways: all but the link's and those for control.
     lendable: usize,
+    /// Of these, what is for sending alone.
+    never_lent: usize,
     commands: Receiver<Command>,
     doorbell: Doorbell,
     returns: Arc<Returns>,
@@ -136,6 +138,7 @@ impl<L: Link> Engine<L> {
             ethernet,
             frames: FrameTable::new(frames),
             lendable,
+            never_lent: lendable - rx_frames,
             commands,
             doorbell,
             returns: Returns::new(frames),
@@ -170,8 +173,7 @@ impl<L: Link> Engine<L> {
     /// the application, departures.
     pub fn turn(&mut self, now: Nanos) -> Turn {
         let reaped = self.reap();
-        let never_lent = self.lendable - self.lendable / 4 * RX_QUARTERS;
-        self.endpoint.on_sending(self.frames.sending().saturating_sub(never_lent));
+        self.endpoint.on_sending(self.frames.sending().saturating_sub(self.never_lent));
         let received = self.receive(now);
         self.endpoint.on_timeout(now);
         let asked = self.on_application(now);

@@ -69,9 +69,7 @@ impl Flow {
             self.frames = 0;
         }
     }
-}
 
-impl Flow {
     /// How long so many frames take.
     fn time_of(&self, frames: u64) -> Nanos {
         frames * FLOW_SPAN_NS / self.pace.max(1)

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 pub use config::{Mode, XdpConfig, default_umem_bytes};
 pub use error::XdpError;
+pub use open::copied_chunk;
 pub use pair::XdpPair;
 pub use program::Program;
 pub use umem::leaked_pools;

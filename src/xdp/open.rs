@@ -46,14 +46,14 @@ const HUGE_PAGE: u64 = 2 << 20;
 pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     let nic = interface(config)?;
     let mtu = mtu(config, &nic)?;
-    frames(config, CHUNK)?;
+    let bytes = pool_bytes(config)?;
     privilege::check(config)?;
     let guard = QueueGuard::take(config)?;
     let mut notes = Vec::new();
     // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
     let attached = shared::attach(config, &nic, Steers::EtherType(config.ethertype), &mut notes)?;
     let chunk = chunk(config, &nic, attached.hook, mtu);
-    let frames = frames(config, chunk)?;
+    let frames = (bytes / chunk as u64) as u32;
     let reserve = (frames as usize / 2).min(RING as usize);
     let mut pool =
         Pool::new((frames, chunk), RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
@@ -132,16 +132,20 @@ fn chunk(config: &XdpConfig, nic: &Nic, hook: Hook, mtu: usize) -> usize {
     let copied = matches!(config.mode, Mode::Copy | Mode::Skb)
         || hook == Hook::Generic
         || config.mode == Mode::Auto && COPYING_DRIVERS.contains(&nic.driver.as_str());
-    if copied && mtu + LINK_HEADER <= COPY_ROOM { COPY_CHUNK } else { CHUNK }
+    if copied { copied_chunk(mtu) } else { CHUNK }
 }
 
-/// How many chunks of this size the pool has.
-pub(super) fn frames(config: &XdpConfig, chunk: usize) -> Result<u32, XdpError> {
+/// Bytes of a pool that a frame takes at this MTU where frames are copied.
+pub fn copied_chunk(mtu: usize) -> usize {
+    if mtu + LINK_HEADER <= COPY_ROOM { COPY_CHUNK } else { CHUNK }
+}
+
+/// Size of the pool: whole pages, or whole huge pages.
+pub(super) fn pool_bytes(config: &XdpConfig) -> Result<u64, XdpError> {
     let grain = if config.huge_pages { HUGE_PAGE } else { CHUNK as u64 };
-    let frames = config.umem_bytes / grain * grain / chunk as u64;
     let (least, most) = ((FRAMES_LEAST * CHUNK as u64).max(grain), BYTES_MOST);
     if (least..=most).contains(&config.umem_bytes) {
-        return Ok(frames as u32);
+        return Ok(config.umem_bytes / grain * grain);
     }
     Err(XdpError::UmemSize { bytes: config.umem_bytes, least, most })
 }
@@ -238,7 +242,8 @@ mod tests {
     #[test]
     fn a_pool_is_whole_chunks_within_bounds() {
         let sized = |umem_bytes, huge_pages| {
-            frames(&XdpConfig { umem_bytes, huge_pages, ..XdpConfig::new("eth1") }, CHUNK)
+            pool_bytes(&XdpConfig { umem_bytes, huge_pages, ..XdpConfig::new("eth1") })
+                .map(|bytes| bytes / CHUNK as u64)
                 .map_err(|error| error.to_string())
         };
         assert_eq!(sized(64 << 20, false), Ok(16_384));
@@ -249,21 +254,25 @@ mod tests {
         assert!(sized(u64::MAX, false).is_err());
     }
 
-    #[test]
-    fn chunks_are_small_only_where_frames_are_copied_for_sure() {
-        let nic = |driver: &str| Nic {
+    fn nic(driver: &str, mtu: usize) -> Nic {
+        Nic {
             name: "eth1".into(),
             index: 1,
             mac: None,
             up: true,
-            mtu: 3400,
+            mtu,
             driver: driver.into(),
             rx_queues: None,
             tx_queues: None,
             speed_bps: None,
+        }
+    }
+
+    #[test]
+    fn chunks_are_small_only_where_frames_are_copied_for_sure() {
+        let with = |mode, driver, hook, mtu| {
+            chunk(&XdpConfig { mode, ..XdpConfig::new("eth1") }, &nic(driver, 3400), hook, mtu)
         };
-        let with =
-            |mode, driver, hook, mtu| chunk(&XdpConfig { mode, ..XdpConfig::new("eth1") }, &nic(driver), hook, mtu);
         assert_eq!(with(Mode::Auto, "veth", Hook::Native, 1500), COPY_CHUNK);
         assert_eq!(with(Mode::Copy, "igb", Hook::Native, 1500), COPY_CHUNK);
         assert_eq!(with(Mode::Auto, "igb", Hook::Generic, 1500), COPY_CHUNK);
@@ -274,17 +283,7 @@ mod tests {
 
     #[test]
     fn an_mtu_must_fit_interface_and_chunk() {
-        let nic = |mtu| Nic {
-            name: "eth1".into(),
-            index: 1,
-            mac: None,
-            up: true,
-            mtu,
-            driver: "igb".into(),
-            rx_queues: None,
-            tx_queues: None,
-            speed_bps: None,
-        };
+        let nic = |mtu| nic("igb", mtu);
         let with = |asked, has| mtu(&XdpConfig { mtu: asked, ..XdpConfig::new("eth1") }, &nic(has));
         assert_eq!(with(None, 1500).unwrap(), 1500);
         assert_eq!(with(Some(3400), 9000).unwrap(), 3400);

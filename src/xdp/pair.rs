@@ -76,7 +76,7 @@ impl XdpPair {
                 other: nics[1].mtu,
             });
         }
-        let frames = open::frames(first, CHUNK)?;
+        let frames = (open::pool_bytes(first)? / CHUNK as u64) as u32;
         privilege::check(first)?;
         let guards = [QueueGuard::take(first)?, QueueGuard::take(second)?];
         let mut notes = Vec::new();

@@ -119,7 +119,7 @@ fn first_line(command: &mut Command) -> anyhow::Result<String> {
 
 /// Those that the user chose: by name, or by what names begin with, or all.
 pub fn choose(all: Vec<Contender>, chosen: &[String]) -> anyhow::Result<Vec<Contender>> {
-    if chosen.iter().any(|choice| choice == "all") {
+    if chosen.is_empty() || chosen.iter().any(|choice| choice == "all") {
         return Ok(all);
     }
     for choice in chosen {
@@ -132,7 +132,7 @@ pub fn choose(all: Vec<Contender>, chosen: &[String]) -> anyhow::Result<Vec<Cont
         // "farwire-bbr" is one, not the beginning of many.
         let begins =
             |choice: &&String| name.starts_with(choice.as_str()) && !all.iter().any(|one| one.name == **choice);
-        chosen.is_empty() || exact || chosen.iter().any(|choice| begins(&choice))
+        exact || chosen.iter().any(|choice| begins(&choice))
     };
     Ok(all.iter().filter(|contender| is_chosen(&contender.name)).cloned().collect())
 }

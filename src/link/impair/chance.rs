@@ -64,12 +64,11 @@ impl Chance {
 pub struct Bursts {
     is_bad: bool,
     share: f64,
+    /// How much of the difference from the mean state is left after a step; below 0 the states rather alternate.
+    memory: f64,
     /// Length of a step, and until when steps were made.
     step_ns: Option<Nanos>,
     until_ns: Nanos,
-    /// Probability of a change from good to bad, and from bad to good.
-    to_bad: f64,
-    to_good: f64,
     dice: Dice,
 }
 
@@ -77,35 +76,32 @@ impl Bursts {
     /// In the state that is met at any time.
     pub fn new(model: Burst, step_ns: Option<Nanos>, mut dice: Dice) -> Bursts {
         let is_bad = dice.hits(model.share);
-        let (to_bad, to_good) = (model.to_bad(), model.to_good());
-        Bursts { is_bad, share: model.share, step_ns, until_ns: 0, to_bad, to_good, dice }
+        let memory = 1.0 - model.to_bad() - model.to_good();
+        Bursts { is_bad, share: model.share, memory, step_ns, until_ns: 0, dice }
     }
 
     /// Whether the frame that leaves at `now` is lost.
     pub fn is_lost(&mut self, now: Nanos) -> bool {
-        let Some(step_ns) = self.step_ns else { return self.next_is_lost() };
-        let steps = now.saturating_sub(self.until_ns) / step_ns;
-        self.until_ns += steps * step_ns;
+        let steps = self.steps_until(now);
         if steps > 0 {
             let bad = f64::from(u8::from(self.is_bad));
-            let memory = power((1.0 - self.to_bad - self.to_good).max(0.0), steps);
-            self.is_bad = self.dice.hits(self.share + (bad - self.share) * memory);
+            self.is_bad = self.dice.hits(self.share + (bad - self.share) * power(self.memory, steps));
         }
         self.is_bad
     }
 
-    fn next_is_lost(&mut self) -> bool {
-        let lost = self.is_bad;
-        let change = if lost { self.to_good } else { self.to_bad };
-        self.is_bad ^= self.dice.hits(change);
-        lost
+    fn steps_until(&mut self, now: Nanos) -> u64 {
+        let Some(step_ns) = self.step_ns else { return 1 };
+        let steps = now.saturating_sub(self.until_ns) / step_ns;
+        self.until_ns += steps * step_ns;
+        steps
     }
 }
 
-/// `base` below 1 to the power of `exponent`, by multiplications, which round in the same way everywhere.
+/// `base` to the power of `exponent`, by multiplications, which round in the same way everywhere.
 fn power(base: f64, exponent: u64) -> f64 {
     let (mut result, mut square, mut left) = (1.0, base, exponent);
-    while left > 0 && result > 0.0 {
+    while left > 0 {
         if left & 1 == 1 {
             result *= square;
         }

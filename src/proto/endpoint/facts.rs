@@ -31,11 +31,6 @@ impl Endpoint {
         self.budget.kept() as usize
     }
 
-    /// Of the frames that may be lent to receive windows, so many are in use for sending.
-    pub fn on_sending(&mut self, frames: usize) {
-        self.budget.set_busy(frames as u64);
-    }
-
     /// Segments of a stream that were written and never sent.
     pub fn queued(&self, stream: u32) -> usize {
         self.streams.get(stream as usize).map_or(0, |stream| stream.send.queued())

@@ -231,6 +231,11 @@ impl Endpoint {
         }
     }
 
+    /// Of the frames that may be lent to receive windows, so many are in use for sending.
+    pub fn on_sending(&mut self, frames: usize) {
+        self.budget.set_busy(frames as u64);
+    }
+
     /// Opens a stream on a connection; `None` while the peer allows no more.
     pub fn open_stream(&mut self, now: Nanos, conn: u32) -> Option<u32> {
         self.with(now, conn, |conn, cx| conn.open_stream(cx)).flatten()

@@ -217,9 +217,8 @@ impl LossDetector {
 
     /// The probe timeout without its backoff (RFC 9002 §6.2.1).
     pub fn probe_timeout(&self, rtt: &Rtt) -> Nanos {
-        // On a long path the peer's ACKs wait longer, by twice the path's patience.
-        let ack_delay_ns = self.max_ack_delay_ns + 2 * rtt.patience_most_ns();
-        rtt.smoothed_ns() + (4 * rtt.variance_ns()).max(GRANULARITY_NS) + ack_delay_ns
+        let held_ns = rtt.ack_held_most_ns(self.max_ack_delay_ns);
+        rtt.smoothed_ns() + (4 * rtt.variance_ns()).max(GRANULARITY_NS) + held_ns
     }
 
     fn backed_off(&self, rtt: &Rtt) -> Nanos {

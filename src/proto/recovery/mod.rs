@@ -190,7 +190,7 @@ impl Recovery {
         let newly = self.take(ack, out);
         self.ring.settle();
         if let Some(sent) = largest {
-            let delay_ns = Nanos::from(ack.delay_ns).min(self.max_ack_delay_ns + 2 * self.rtt.patience_most_ns());
+            let delay_ns = Nanos::from(ack.delay_ns).min(self.rtt.ack_held_most_ns(self.max_ack_delay_ns));
             let sample_ns = now.saturating_sub(sent.packet.sent_ns);
             out.rtt_sample_ns = Some(self.rtt.on_sample(now, sample_ns, delay_ns));
         }

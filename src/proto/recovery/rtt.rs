@@ -105,8 +105,13 @@ impl Rtt {
         if settled { self.patience_most_ns() } else { self.burst_patience_ns() }
     }
 
-    /// What it may come to: the peer's may already be there.
-    pub fn patience_most_ns(&self) -> Nanos {
+    /// How long the peer may hold an ACK back that it holds for `max_ack_delay_ns` on short paths.
+    pub fn ack_held_most_ns(&self, max_ack_delay_ns: Nanos) -> Nanos {
+        max_ack_delay_ns + 2 * self.patience_most_ns()
+    }
+
+    /// What patience may come to: the peer's may already be there.
+    fn patience_most_ns(&self) -> Nanos {
         self.burst_patience_ns().max((self.min_ns() / SETTLED_SHARE).min(SETTLED_MOST_NS))
     }
 

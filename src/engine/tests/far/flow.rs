@@ -77,7 +77,7 @@ fn a_link_that_halves_and_doubles_is_followed() {
             let half = flow.share(3 * SECOND + until_ms * MILLISECOND, 6 * SECOND);
             let whole = flow.share(9 * SECOND, 10 * SECOND);
             assert!(
-                (0.47..0.53).contains(&half) && whole > 0.88,
+                (0.47..0.53).contains(&half) && whole > 0.9,
                 "{algorithm:?}, {link}: {half:.3} {whole:.3} {seen:?}"
             );
             assert!(seen.notices.iter().any(|text| text.contains("was not delivered")), "{link}: {seen:?}");
@@ -117,7 +117,7 @@ fn two_that_own_the_same_link_share_it_without_harm() {
         let (first, second) = (flow.share_of(0, 5 * SECOND, 9 * SECOND), flow.share_of(1, 3 * SECOND, 7 * SECOND));
         let seen = flow.seen(9 * SECOND);
         assert!(first + second > 0.95 && first.min(second) > 0.2, "{link}: {first:.3} {second:.3} {seen:?}");
-        assert!(seen.lost < 0.035, "{link}: {seen:?}");
+        assert!(seen.lost < 0.03, "{link}: {seen:?}");
     }
 }
 

@@ -212,7 +212,7 @@ impl Bbr {
         let lo = self.bounds.inflight_lo.unwrap_or(u64::MAX);
         let target = match self.phase {
             Phase::Startup => self.startup_cwnd(ack, roomy),
-            Phase::Sounding => roomy + self.sounding.as_ref().map_or(0, |sounding| sounding.bytes(self.mss)),
+            Phase::Sounding => roomy + self.sounding.as_ref().map_or(0, |sounding| sounding.bytes()),
             Phase::Drain => roomy,
             Phase::Refill { .. } => roomy.min(hi.max(self.inflight(1.0))),
             Phase::Down { .. } | Phase::Cruise { .. } => roomy.min(self.with_headroom(hi)).min(lo),

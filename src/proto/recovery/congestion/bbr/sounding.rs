@@ -29,6 +29,7 @@ const TRIES: u32 = 4;
 /// The measurement under way.
 #[derive(Clone, Debug)]
 pub struct Sounding {
+    mss: u64,
     known_bps: u64,
     packets: u64,
     began_ns: Nanos,
@@ -37,14 +38,14 @@ pub struct Sounding {
     sent: u64,
     first_sent_ns: Nanos,
     last_sent_ns: Nanos,
-    /// Bytes delivered when it began.
+    /// Bytes of it that were acknowledged.
     acked: u64,
     arrivals: Arrivals,
     tries: u32,
 }
 
 /// What it has shown.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sounded {
     /// The bottleneck's rate, in bits per second.
     Rate(u64),
@@ -57,6 +58,7 @@ impl Sounding {
     pub fn new(ack: &AckSample<'_>, known_bps: u64, mss: u64) -> Sounding {
         let span_ns = (ack.rtt.smoothed_ns() / ROUND_TRIP_SHARE).min(SPAN_MAX_NS);
         Sounding {
+            mss,
             known_bps,
             packets: (super::bytes_in(known_bps, span_ns) / mss).max(PACKETS_MIN),
             began_ns: ack.now,
@@ -71,8 +73,8 @@ impl Sounding {
     }
 
     /// The same, faster, as this one has not filled the bottleneck.
-    pub fn again(&self, ack: &AckSample<'_>, known_bps: u64, mss: u64) -> Sounding {
-        Sounding { tries: self.tries + 1, ..Sounding::new(ack, known_bps, mss) }
+    pub fn again(&self, ack: &AckSample<'_>, known_bps: u64) -> Sounding {
+        Sounding { tries: self.tries + 1, ..Sounding::new(ack, known_bps, self.mss) }
     }
 
     /// Whether packets of it are still to be sent.
@@ -86,8 +88,8 @@ impl Sounding {
     }
 
     /// What it may have in flight beside what the path holds.
-    pub fn bytes(&self, mss: u64) -> u64 {
-        self.packets * mss
+    pub fn bytes(&self) -> u64 {
+        self.packets * self.mss
     }
 
     /// A packet left.
@@ -103,11 +105,11 @@ impl Sounding {
     }
 
     /// Takes an ACK; some when all is known.
-    pub fn on_ack(&mut self, ack: &AckSample<'_>, max_ack_delay_ns: Nanos, mss: u64) -> Option<Sounded> {
+    pub fn on_ack(&mut self, ack: &AckSample<'_>, max_ack_delay_ns: Nanos) -> Option<Sounded> {
         let rtt_ns = ack.rtt.smoothed_ns();
         if ack.largest_newly_acked >= self.first && ack.largest_newly_acked < self.first + self.packets {
             self.acked += ack.acked_bytes;
-            let held_ns = ack.ack_delay_ns.min(max_ack_delay_ns + 2 * ack.rtt.patience_most_ns());
+            let held_ns = ack.ack_delay_ns.min(ack.rtt.ack_held_most_ns(max_ack_delay_ns));
             self.arrivals.add(ack.now.saturating_sub(held_ns), self.acked);
         }
         // There may be less to send than it takes.
@@ -117,10 +119,67 @@ impl Sounding {
         }
         let Some(bps) = self.arrivals.rate_bps() else { return Some(Sounded::Rate(self.known_bps)) };
         let sent_ns = (self.last_sent_ns - self.first_sent_ns).max(1);
-        let sent_bps = ((self.sent.max(1) - 1) * mss * 8_000_000_000) as f64 / sent_ns as f64;
+        let sent_bps = ((self.sent.max(1) - 1) * self.mss * 8_000_000_000) as f64 / sent_ns as f64;
         // A host that can't send faster than this has shown all that it can.
         let more = bps > UNFILLED * sent_bps && bps > WORTH_MORE * self.known_bps as f64;
         let again = more && !late && self.tries < TRIES;
         Some(if again { Sounded::AtLeast(bps as u64) } else { Sounded::Rate(bps as u64) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::ack_at;
+    use super::*;
+    use crate::base::time::SECOND;
+
+    const RTT: Nanos = 80 * MILLISECOND;
+    const MSS: u64 = 1538;
+    const MBIT: u64 = 1_000_000;
+
+    /// What a link of `link_mbit` shows to who knows of `known_mbit`, acknowledged by eights from packet 100 on.
+    fn sound(known_mbit: u64, link_mbit: u64) -> (Option<Sounded>, Sounding) {
+        let mut sounding = Sounding::new(&ack_at(SECOND, 0, 99, 100, RTT), known_mbit * MBIT, MSS);
+        let packets = sounding.packets;
+        let gap_ns = |mbit: u64| MSS * 8000 / mbit;
+        for packet in 0..packets {
+            sounding.on_sent(SECOND + packet * gap_ns(known_mbit * FACTOR as u64), 100 + packet);
+        }
+        assert!(!sounding.is_sending() && sounding.gain() == 1.0);
+        let slowest_ns = gap_ns(link_mbit).max(gap_ns(known_mbit * FACTOR as u64));
+        let mut shown = None;
+        for told in (8..=packets + 8).step_by(8) {
+            let now = SECOND + RTT + told * slowest_ns;
+            shown = shown.or(sounding.on_ack(&ack_at(now, 8 * MSS, 99 + told, 100 + packets, RTT), 0));
+        }
+        (shown, sounding)
+    }
+
+    #[test]
+    fn what_arrives_of_a_filled_link_is_its_rate() {
+        for known_mbit in [300, 500, 950] {
+            let (shown, _) = sound(known_mbit, 1000);
+            let Some(Sounded::Rate(bps)) = shown else { panic!("{known_mbit}: {shown:?}") };
+            assert!(bps.abs_diff(1000 * MBIT) < 20 * MBIT, "{known_mbit}: {bps}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_not_filled_is_tried_again_a_few_times() {
+        let (shown, sounding) = sound(50, 1000);
+        let Some(Sounded::AtLeast(bps)) = shown else { panic!("{shown:?}") };
+        assert!(bps.abs_diff(200 * MBIT) < 10 * MBIT, "{bps}");
+        let next = sounding.again(&ack_at(2 * SECOND, 0, 99, 100, RTT), bps);
+        assert_eq!((next.tries, next.sent, next.known_bps), (2, 0, bps));
+    }
+
+    #[test]
+    fn who_has_too_little_to_send_goes_by_what_was_known() {
+        let mut sounding = Sounding::new(&ack_at(SECOND, 0, 99, 100, RTT), 500 * MBIT, MSS);
+        sounding.on_sent(SECOND, 100);
+        assert!(sounding.is_sending() && sounding.gain() == FACTOR);
+        assert_eq!(sounding.on_ack(&ack_at(SECOND + RTT, MSS, 100, 101, RTT), 0), None);
+        let late = ack_at(SECOND + 2 * RTT + 1, MSS, 100, 101, RTT);
+        assert_eq!(sounding.on_ack(&late, 0), Some(Sounded::Rate(500 * MBIT)));
     }
 }

@@ -74,9 +74,9 @@ impl Bbr {
 
     pub(super) fn on_sounding_ack(&mut self, ack: &AckSample<'_>) {
         let Some(mut sounding) = self.sounding.take() else { return };
-        match sounding.on_ack(ack, self.max_ack_delay_ns, self.mss) {
+        match sounding.on_ack(ack, self.max_ack_delay_ns) {
             Some(Sounded::Rate(bps)) => self.jump(ack, bps),
-            Some(Sounded::AtLeast(bps)) => self.sound(sounding.again(ack, bps, self.mss), bps),
+            Some(Sounded::AtLeast(bps)) => self.sound(sounding.again(ack, bps), bps),
             None => self.sounding = Some(sounding),
         }
     }
