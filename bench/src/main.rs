@@ -13,6 +13,7 @@ mod program;
 mod pump;
 mod raw;
 mod rivals;
+mod soak;
 
 use clap::{Parser, Subcommand};
 

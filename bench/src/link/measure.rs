@@ -15,6 +15,7 @@ use super::stage::Stage;
 use super::stop::Stop;
 use super::{scene, tree};
 use crate::machine::{Clock, FOREIGN_MOST, await_quiet};
+use crate::soak::Soak;
 
 /// How picky the measurement is.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -59,9 +60,11 @@ fn once(stage: &Stage, job: &Job, contenders: &[Contender], machine: &Machine, s
         _ => Faults::None,
     };
     // Each round has losses of its own, and all contenders of a round the same.
+    let soak = (job.scene == Scene::Cost).then(Soak::start).transpose()?;
     let link = stage.link(&job.cell, faults, job.round as u64)?;
     let flows = flows(stage, job, contenders, link.start, stop);
     let LinkReport { right, cpu_seconds, mut invalid } = link.end(job.seconds)?;
+    let taken_seconds = soak.map(Soak::finish).transpose()?;
     if stop.requested() {
         anyhow::bail!("stopped");
     }
@@ -70,6 +73,7 @@ fn once(stage: &Stage, job: &Job, contenders: &[Contender], machine: &Machine, s
         linkem_seconds: cpu_seconds,
         ksoftirqd_seconds: others.ksoftirqd_cpu_seconds,
         outside_seconds: others.outside_cpu_seconds,
+        taken_seconds,
         foreign_cores: others.foreign_cores,
         load: others.load,
     };
@@ -92,7 +96,7 @@ fn flows(stage: &Stage, job: &Job, contenders: &[Contender], clock: Instant, sto
     match job.scene {
         Scene::Ping => Ok(vec![scene::ping(stage, &job.cell)?]),
         Scene::Tree => Ok(vec![tree::send(stage, find(&job.contenders[0])?, job, stop)?]),
-        Scene::Matrix | Scene::Share | Scene::Beside | Scene::Outage => {
+        Scene::Matrix | Scene::Share | Scene::Beside | Scene::Outage | Scene::Cost => {
             let chosen = job.contenders.iter().map(find).collect::<anyhow::Result<Vec<&Contender>>>()?;
             together(stage, job, &chosen, clock, stop)
         }

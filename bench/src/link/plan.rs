@@ -122,13 +122,14 @@ impl Selection {
         match scene {
             Scene::Share | Scene::Beside => self.seconds() * SHARE_SPANS,
             Scene::Outage => self.seconds() * OUTAGE_SPANS,
-            Scene::Matrix | Scene::Tree | Scene::Ping => self.seconds(),
+            Scene::Matrix | Scene::Tree | Scene::Ping | Scene::Cost => self.seconds(),
         }
     }
 
     fn scenes(&self) -> Vec<Scene> {
-        use Scene::{Beside, Matrix, Outage, Ping, Share, Tree};
-        let default = if self.full { vec![Ping, Matrix, Share, Beside, Outage, Tree] } else { vec![Ping, Matrix] };
+        use Scene::{Beside, Cost, Matrix, Outage, Ping, Share, Tree};
+        let full = vec![Ping, Matrix, Share, Beside, Outage, Tree, Cost];
+        let default = if self.full { full } else { vec![Ping, Matrix] };
         let mut scenes = if self.scenes.is_empty() { default } else { self.scenes.clone() };
         // What the emulator is worth comes first.
         scenes.sort();
@@ -144,6 +145,7 @@ impl Selection {
         let alone = |names: Vec<String>| names.into_iter().map(|name| vec![name]).collect();
         let (farwires, tcps) = (names(Contender::is_farwire), names(Contender::is_tcp));
         match scene {
+            Scene::Cost => self.rtts().into_iter().map(|rtt| (self.plain(rtt), alone(names(|_| true)))).collect(),
             Scene::Matrix => self.matrix().into_iter().map(|cell| (cell, alone(names(|_| true)))).collect(),
             Scene::Ping => {
                 self.rtts().into_iter().map(|rtt| (self.plain(rtt), vec![vec!["ping".to_owned()]])).collect()
@@ -230,6 +232,7 @@ mod tests {
         assert_eq!(count(&jobs, Scene::Share), 3 * 3, "fixed does not share");
         assert_eq!(count(&jobs, Scene::Beside), 4 * 2 * 3);
         assert_eq!(count(&jobs, Scene::Outage), 6 * 3);
+        assert_eq!(count(&jobs, Scene::Cost), 4 * 10 * 3);
         assert!(jobs.iter().filter(|job| job.scene == Scene::Outage).all(|job| job.seconds == 60.0));
         let keys: std::collections::HashSet<String> = jobs.iter().map(Job::key).collect();
         assert_eq!(keys.len(), jobs.len());

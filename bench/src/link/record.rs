@@ -24,6 +24,8 @@ pub enum Scene {
     Outage,
     /// A tree of small files by `farwire send`.
     Tree,
+    /// One flow without loss, and the CPU time that it takes from the machine.
+    Cost,
 }
 
 /// A run, before and after: two with the same job are repetitions of each other.
@@ -139,6 +141,9 @@ pub struct Cpu {
     pub ksoftirqd_seconds: f64,
     /// The kernel outside of any program.
     pub outside_seconds: f64,
+    /// Taken from the machine by everybody, from before the programs start until they have ended, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_seconds: Option<f64>,
     /// Others' work, on average.
     pub foreign_cores: f64,
     /// Load average of the last minute.
@@ -192,6 +197,11 @@ impl Record {
     /// CPU seconds per gigabyte of the emulator.
     pub fn linkem_cpu_per_gb(&self) -> f64 {
         self.cpu.linkem_seconds / self.gigabytes()
+    }
+
+    /// CPU seconds per gigabyte that were taken from the machine by everybody, the emulator included.
+    pub fn taken_cpu_per_gb(&self) -> f64 {
+        self.cpu.taken_seconds.map_or(f64::NAN, |seconds| seconds / self.gigabytes())
     }
 
     /// CPU seconds per gigabyte of both programs, and of the kernel where no program is charged for it.
@@ -264,8 +274,14 @@ pub mod tests {
             late_us: vec![(0.5, 10.0), (0.99, 80.0), (1.0, 500.0)],
         };
         let machine = Machine { cpu: "a CPU".into(), cores: 2, kernel: "6.18".into(), commit: "abc1234".into() };
-        let cpu =
-            Cpu { linkem_seconds: 3.0, ksoftirqd_seconds: 0.1, outside_seconds: 0.2, foreign_cores: 0.02, load: 1.0 };
+        let cpu = Cpu {
+            linkem_seconds: 3.0,
+            ksoftirqd_seconds: 0.1,
+            outside_seconds: 0.2,
+            taken_seconds: (job.scene == Scene::Cost).then_some(7.0),
+            foreign_cores: 0.02,
+            load: 1.0,
+        };
         let (tries, invalid, error) = (1, vec![], None);
         Record { job, at: 1_790_000_000, machine, tries, invalid, error, flows: vec![flow], link: Some(link), cpu }
     }

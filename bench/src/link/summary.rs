@@ -181,6 +181,11 @@ impl<'a> Summary<'a> {
         ]
     }
 
+    /// CPU seconds per gigabyte that were taken from the machine by everybody, the emulator included.
+    pub fn taken_cpu_per_gb(&self) -> f64 {
+        median(self.runs.iter().map(|run| run.taken_cpu_per_gb()).filter(|value| value.is_finite()))
+    }
+
     pub fn is_at_the_rate_of(&self, other: &Summary<'_>) -> bool {
         let ratio = self.goodput_bps() / other.goodput_bps();
         (1.0 - SAME_RATE..=1.0 + SAME_RATE).contains(&ratio)

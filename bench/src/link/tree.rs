@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
+use super::cell::Cell;
 use super::contender::{Contender, Kind};
+use super::limit;
 use super::record::{Flow, Job};
 use super::stage::{B, Stage};
 use super::stop::Stop;
@@ -19,6 +21,13 @@ const FILE_BYTES: usize = 10_000;
 const IN_DIRECTORY: usize = 100;
 /// How long it may take: a hundred times what a gigabit needs.
 const PATIENCE: Duration = Duration::from_secs(100);
+
+/// What a perfect sender would reach of the goodput limit: a round trip to connect, the bytes of the files and nothing
+/// else at the limit, and a round trip from the last of them to its answer.
+pub fn most_of_limit(cell: &Cell) -> f64 {
+    let seconds = (FILES * FILE_BYTES * 8) as f64 / limit::goodput_bps(cell);
+    seconds / (seconds + 2.0 * cell.rtt_ms / 1000.0)
+}
 
 /// A directory in memory, so that no disk is measured; gone when dropped.
 struct Scratch(PathBuf);
@@ -89,5 +98,18 @@ impl Drop for Scratch {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("{}: {error}; remove it", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_perfect_sender_loses_two_round_trips() {
+        let cell =
+            Cell { rate_bps: 1_000_000_000, mtu: 1500, rtt_ms: 100.0, loss: "0".parse().unwrap(), queue_bdp: 1.0 };
+        // 800 Mbit at 951.9 Mbit/s are 840 ms, and 200 ms are added.
+        assert_eq!(format!("{:.3}", most_of_limit(&cell)), "0.808");
     }
 }

@@ -130,7 +130,8 @@ pub fn method(results: &Results) -> Vec<Block> {
         "CPU: user and system time of both programs as the kernel tells their parent. Work of the kernel outside of \
          any program (softirqs, ksoftirqd) is added in “machine”: all that was not idle, less the emulator, the \
          benchmark and other people's programs. On veth some of the receiver's kernel work is done by whoever sends \
-         the frame, here the emulator: so that is told as well."
+         the frame, here the emulator: so that is told as well. All of this is what the kernel charges; “What a \
+         gigabyte costs” measures what is taken from the machine, whoever it is charged to."
             .to_owned(),
         format!(
             "Validity: a run is repeated, twice at most, if others used {} cores or more, or if the emulator did not \

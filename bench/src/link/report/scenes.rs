@@ -12,7 +12,8 @@ use super::plot::{Line, Plot, colour};
 use crate::machine::median;
 
 pub fn all(results: &Results) -> Vec<Block> {
-    let mut blocks = tree(results);
+    let mut blocks = cost(results);
+    blocks.extend(tree(results));
     blocks.extend(ping(results));
     blocks
 }
@@ -21,6 +22,34 @@ pub fn all(results: &Results) -> Vec<Block> {
 pub fn summaries<'a>(field: &Field<'a>) -> Vec<(String, Summary<'a>)> {
     let all = field.cells.iter().flat_map(|cell| field.names.iter().map(move |name| (cell, name)));
     all.filter_map(|(cell, name)| Some((name.clone(), field.summary(cell, name)?))).collect()
+}
+
+/// What a byte costs, by the programs' own account and by the machine's.
+fn cost(results: &Results) -> Vec<Block> {
+    let field = Field::of(results, Scene::Cost);
+    let rows = summaries(&field).into_iter().map(|(name, summary)| {
+        let [sender, receiver, machine, emulator] = summary.cpu_per_gb();
+        let taken = summary.taken_cpu_per_gb();
+        vec![
+            summary.cell.to_string(),
+            format!("{name}{}", marks(&summary)),
+            figure(summary.goodput_bps() / 1e6, 1),
+            format!("{} + {}", figure(sender, 2), figure(receiver, 2)),
+            figure(emulator, 2),
+            figure(taken - machine - emulator, 2),
+            figure(taken, 2),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let note = "CPU seconds per GB of payload. “Taken”: what the whole machine spent, measured by what was left to \
+                threads of idle priority, the emulator (the same work for everybody) included. “Charged to nobody”: \
+                what of it appears in no program's time. The kernel charges a tick to whoever runs when it comes; \
+                work in an interrupt on an idle core is charged to nobody, and a TCP sender does most of its work so.";
+    let head = ["link", "contender", "Mbit/s", "sender + receiver", "emulator", "charged to nobody", "taken"];
+    vec![Block::heading(2, "What a gigabyte costs"), Block::text(note), Block::table(&head, 2, rows)]
 }
 
 fn tree(results: &Results) -> Vec<Block> {

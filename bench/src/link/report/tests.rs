@@ -74,7 +74,8 @@ fn scenes() -> Vec<Record> {
     let mut ping = record(job(Scene::Ping, 100.0, "0%", "ping", 1), 0.0);
     let rtt_us = vec![(0.0, 100_050.0), (0.5, 100_200.0), (1.0, 101_000.0)];
     ping.flows[0] = Flow { contender: "ping".to_owned(), rtt_us, ..Flow::default() };
-    vec![share, outage, tree, ping]
+    let cost = record(job(Scene::Cost, 100.0, "0%", "farwire-fixed", 1), 900e6);
+    vec![share, outage, tree, ping, cost]
 }
 
 #[test]
