@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,6 +15,9 @@ use crate::apps::service::INTERRUPTED;
 
 /// How long a command may take to clean up. Beyond it something hangs: a read from a terminal, a dead disk.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Signals so close together are one wish: `timeout` sends its own to the program and to the program's group.
+const ONE_WISH: Duration = Duration::from_millis(500);
 
 /// Whether the user wants an end, and whom to tell.
 #[derive(Clone, Default)]
@@ -50,11 +53,14 @@ impl Stop {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let seen = stop.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let mut first: Option<Instant> = None;
             for _ in signals.forever() {
-                if seen.inner.requested.swap(true, Ordering::AcqRel) {
-                    // Asked twice: now.
-                    give_up();
+                match first {
+                    Some(asked) if asked.elapsed() > ONE_WISH => give_up(),
+                    Some(_) => continue,
+                    None => first = Some(Instant::now()),
                 }
+                seen.inner.requested.store(true, Ordering::Release);
                 seen.tell_everybody();
                 thread::spawn(|| {
                     thread::sleep(PATIENCE);
