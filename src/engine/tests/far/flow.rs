@@ -163,3 +163,16 @@ fn small_writes_do_not_wait_for_a_measurement_and_bulk_does() {
     flow.run(SECOND);
     assert_eq!(flow.lanes[0].bytes_between(0, 2 * SECOND), 100_100);
 }
+
+#[test]
+fn jitter_is_no_queue() {
+    for (algorithm, link, least) in [
+        (fixed(25), "rate=50mbit,delay=20ms,jitter=10ms", 0.47),
+        (fixed(50), "rate=100mbit,delay=20ms,jitter=20ms", 0.46),
+        (Algorithm::Auto, "rate=50mbit,delay=20ms,jitter=10ms", 0.85),
+    ] {
+        let (flow, seen) = ten_seconds(algorithm, link);
+        let end = flow.share(5 * SECOND, 10 * SECOND);
+        assert!(seen.share > least && end > least, "{algorithm:?}, {link}: {end:.3} {seen:?}");
+    }
+}

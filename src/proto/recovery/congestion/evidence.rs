@@ -174,8 +174,8 @@ impl Evidence {
 
     /// A span is told at `now`, its queue, and the wire bytes `delivered` so far.
     pub fn on_span(&mut self, now: Nanos, span: &Span, queue_ns: Nanos, delivered: u64) -> Option<Finding> {
-        if !span.is_known() {
-            // An outage, or nothing was sent.
+        if !span.is_known() || span.app_limited {
+            // An outage, or little or nothing was sent: what arrives tells what there was to send.
             self.forget();
             return None;
         }

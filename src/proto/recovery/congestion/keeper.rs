@@ -2,12 +2,13 @@
 //! high, empties the queue, and tries its way up.
 //!
 //! Every step is checked. A step down for losses that does not lessen them is taken back; so is one for a queue that
-//! does not go, which is a longer way and no queue; a step up is kept if the link carried it.
+//! does not go, which is a longer way and no queue, or that went by itself; a step up is kept if the link carried it.
 
 use super::auto::MARGIN;
-use super::evidence::{Evidence, Finding, QUEUE_NS, Sum};
+use super::evidence::{Evidence, Finding, QUEUE_LIMIT_NS, QUEUE_NS, Sum};
 use super::spans::{Span, Spans};
 use super::trial::{Climb, Outcome, Trial};
+use super::wander::Wander;
 use super::{AckSample, LossSample, Notice, Why};
 use crate::base::time::{MILLISECOND, SECOND};
 use crate::base::{Nanos, Rate};
@@ -60,6 +61,8 @@ pub struct Keeper {
     mss: u64,
     /// The shortest round trip, without any queue.
     base_ns: Option<Nanos>,
+    /// What it wanders by without our doing.
+    wander: Wander,
     spans: Spans,
     epoch: u32,
     /// Spans of earlier epochs say nothing about the rate in force.
@@ -127,6 +130,7 @@ impl Keeper {
             told_bps: bps,
             mss,
             base_ns: None,
+            wander: Wander::default(),
             spans,
             epoch: 0,
             since_epoch: 0,
@@ -221,12 +225,17 @@ impl Keeper {
     }
 
     fn on_span(&mut self, ack: &AckSample<'_>, span: &Span) {
-        let (now, queue_ns) = (ack.now, self.queue_of(span));
+        let (now, beyond_ns) = (ack.now, self.beyond(span));
+        let wandered = span.rtt_min_ns < Nanos::MAX && self.wander.on_span(now, span.epoch, beyond_ns);
+        let queue_ns = beyond_ns.saturating_sub(self.wander.slack_ns());
         let draining = matches!(self.mode, Mode::Drain { .. });
+        if wandered && self.was_no_queue(ack) {
+            return;
+        }
         if draining || span.epoch < self.since_epoch {
             if draining || matches!(self.mode, Mode::Verify { .. }) {
                 // The longest that it was: it still grew when the rate fell.
-                self.reason.2 = self.reason.2.max(queue_ns);
+                self.reason.2 = self.reason.2.max(beyond_ns);
             }
             return;
         }
@@ -255,7 +264,7 @@ impl Keeper {
             return;
         }
         if let Mode::Verify { from } = self.mode {
-            self.verify(ack, span, queue_ns, from);
+            self.verify(ack, span, beyond_ns, from);
         }
         match self.evidence.on_span(now, span, queue_ns, ack.totals.delivered) {
             Some(Finding::Full { delivered_bps, loss, queue_ns }) => self.on_full(ack, delivered_bps, loss, queue_ns),
@@ -264,7 +273,8 @@ impl Keeper {
         }
     }
 
-    fn queue_of(&self, span: &Span) -> Nanos {
+    /// By how much the round trips of a span are longer than the shortest.
+    fn beyond(&self, span: &Span) -> Nanos {
         match self.base_ns {
             Some(base) if span.rtt_min_ns < Nanos::MAX => span.rtt_min_ns - base.min(span.rtt_min_ns),
             _ => 0,
@@ -292,6 +302,19 @@ impl Keeper {
         self.reason = (delivered_bps, loss, queue_ns);
         self.set_rate(ack, link_bps * drain);
         self.mode = Mode::Drain { in_flight, until_ns, from, then };
+    }
+
+    /// What was sent before a queue was to be emptied has seen it go by itself: the rate that it was blamed on is back.
+    fn was_no_queue(&mut self, ack: &AckSample<'_>) -> bool {
+        let Mode::Drain { from, .. } = self.mode else { return false };
+        let (_, loss, queue_ns) = self.reason;
+        if queue_ns > QUEUE_LIMIT_NS + self.wander.slack_ns() || loss > self.evidence.own_loss() + 0.01 {
+            return false;
+        }
+        self.mode = Mode::Hold;
+        self.set_rate(ack, from);
+        self.forget();
+        true
     }
 
     /// The first span after the queue was emptied. If it shows the same queue, without loss and at the rate that was
@@ -357,14 +380,15 @@ impl Keeper {
         if ack.now < self.next_climb_ns || room < 1e-4 || !self.evidence.is_quiet() || ack.rate.is_app_limited {
             return;
         }
-        if ack.rtt.latest_ns() > self.base_ns.unwrap_or(0) + QUEUE_NS {
+        if ack.rtt.latest_ns() > self.base_ns.unwrap_or(0) + QUEUE_NS + self.wander.slack_ns() {
             return;
         }
         let from = self.bps;
         let step = self.climb.step().min(room);
         let higher = from * (1.0 + step);
         self.set_rate(ack, higher);
-        self.mode = Mode::Up { from, trial: self.climb.trial(ack.now, self.epoch, step, from) };
+        self.mode =
+            Mode::Up { from, trial: self.climb.trial(ack.now, self.epoch, (step, from), self.wander.slack_ns()) };
     }
 
     /// All of a trial's packets are told.

@@ -16,6 +16,7 @@ pub mod reno;
 mod spans;
 mod trains;
 mod trial;
+mod wander;
 
 use std::fmt;
 

@@ -23,6 +23,8 @@ pub struct Span {
     pub acked: u64,
     /// Wire bytes of them that were lost.
     pub lost: u64,
+    /// What was heard of it was heard while the application had nothing more to send.
+    pub app_limited: bool,
     /// The shortest round trip of its packets; `Nanos::MAX` where there was no sample.
     pub rtt_min_ns: Nanos,
     first: u64,
@@ -87,6 +89,7 @@ impl Spans {
     pub fn on_ack(&mut self, ack: &AckSample<'_>) {
         self.highest = self.highest.max(ack.largest_newly_acked + 1);
         if let Some(span) = self.of(ack.largest_newly_acked) {
+            span.app_limited = ack.rate.is_app_limited && (span.app_limited || span.acked == 0);
             span.acked += ack.acked_bytes;
             span.rtt_min_ns = span.rtt_min_ns.min(ack.rtt_sample_ns.unwrap_or(Nanos::MAX));
         }
@@ -118,6 +121,7 @@ impl Spans {
             sent: 0,
             acked: 0,
             lost: 0,
+            app_limited: false,
             rtt_min_ns: Nanos::MAX,
             first: next,
             end: u64::MAX,

@@ -232,6 +232,18 @@ fn a_rate_a_little_too_high_is_seen_by_its_queue() {
 }
 
 #[test]
+fn who_has_little_to_send_learns_nothing_about_the_link() {
+    let mut world = World::new("1gbit", 5e8);
+    world.app_limited = true;
+    world.set_queue_limit(20.0);
+    world.run(5 * SECOND);
+    assert!(world.gbps() == 1.0 && world.notices.is_empty(), "{} {:?}", world.gbps(), world.notices);
+    world.app_limited = false;
+    world.run(SECOND);
+    assert!(world.gbps() < 0.51, "{}", world.gbps());
+}
+
+#[test]
 fn a_longer_way_is_no_queue() {
     let mut world = World::new("1G", 2e9);
     world.run(SECOND);
