@@ -51,8 +51,6 @@ counters! {
     rx_acks,
     /// Tail probes sent.
     tail_probes,
-    /// Packets of padding sent to measure the link.
-    padding_packets,
     /// Dropped: not our EtherType, or not addressed to us.
     drop_not_ours,
     /// Dropped: shorter than its header or than the length it claims.

@@ -11,7 +11,6 @@ pub mod endpoint;
 pub mod flow;
 pub mod lifecycle;
 pub mod output;
-mod padding;
 pub mod ping;
 pub mod received;
 pub mod recovery;

@@ -277,7 +277,6 @@ impl Connection {
                 self.apply(cx, Life::PeerClosed, if code == code::FINISHED { CloseReason::Finished } else { why });
             }
             Item::Probe => self.received.on_urgent(),
-            Item::Padding { .. } => {}
         }
     }
 

@@ -65,7 +65,7 @@ impl Connection {
         }
         match segment {
             Some(frame) => Some(self.send_segment(cx, frame, body)),
-            None => self.poll_padding(cx, body).or_else(|| self.poll_ping(cx)),
+            None => self.poll_ping(cx),
         }
     }
 
@@ -192,15 +192,8 @@ impl Connection {
                     self.paced_until_ns = at;
                     return None;
                 }
-                SendPermit::Blocked => {
-                    // The first window is not enough for what waits.
-                    self.may_send_data(cx.now, true);
-                    return None;
-                }
+                SendPermit::Blocked => return None,
             }
-        }
-        if !self.may_send_data(cx.now, false) {
-            return None;
         }
         let again = self.next_copy(cx, busy).or_else(|| self.next_lost(cx, busy));
         let segment = again.or_else(|| self.next_new(cx));
@@ -247,10 +240,7 @@ impl Connection {
         while let Some(slot) = self.sched.current() {
             let stream = cx.streams.get_mut(slot as usize);
             match stream.and_then(|stream| stream.send.poll_segment(cx.segments, room)) {
-                Some(frame) => {
-                    let bulk = usize::from(cx.segments.tx(frame).len) == room;
-                    return self.may_send_data(cx.now, bulk).then_some(frame);
-                }
+                Some(frame) => return Some(frame),
                 None => self.sched.drop_current(cx.streams),
             }
         }

@@ -62,11 +62,6 @@ pub enum Item<'a> {
     },
     /// Nothing to say but "acknowledge me" (tail probe, keep-alive).
     Probe,
-    /// Nothing at all, at length: what makes a packet of a measuring train full-sized.
-    Padding {
-        /// Zeros that follow.
-        len: u16,
-    },
 }
 
 const ACK: u8 = 1;
@@ -79,7 +74,6 @@ const LOWEST: u8 = 7;
 const FINISH: u8 = 8;
 const CLOSE: u8 = 9;
 const PROBE: u8 = 10;
-const PADDING: u8 = 11;
 
 impl<'a> Item<'a> {
     /// Bytes that the item takes.
@@ -92,7 +86,6 @@ impl<'a> Item<'a> {
             Item::StreamReset { .. } => 16,
             Item::StreamStop { .. } => 8,
             Item::Finish | Item::Probe => 0,
-            Item::Padding { len } => 2 + usize::from(*len),
             Item::Close { reason, .. } => 6 + clip(reason).len(),
         }
     }
@@ -123,7 +116,6 @@ impl<'a> Item<'a> {
                 writer.u8(CLOSE).u32(code).u16(reason.len() as u16).bytes(reason.as_bytes());
             }
             Item::Probe => _ = writer.u8(PROBE),
-            Item::Padding { len } => writer.u8(PADDING).u16(len).zeros(),
         }
         Some(len)
     }
@@ -142,7 +134,6 @@ impl<'a> Item<'a> {
             FINISH => Item::Finish,
             CLOSE => Item::Close { code: reader.u32()?, reason: parse_reason(reader)? },
             PROBE => Item::Probe,
-            PADDING => parse_padding(reader)?,
             _ => return Err(ParseError::Malformed("item type")),
         })
     }
@@ -177,16 +168,6 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl std::iter::FusedIterator for Items<'_> {}
-
-fn parse_padding<'a>(reader: &mut Reader<'_>) -> Result<Item<'a>, ParseError> {
-    let len = reader.u16()?;
-    let zeros = reader.bytes(usize::from(len))?;
-    if zeros.iter().all(|byte| *byte == 0) {
-        Ok(Item::Padding { len })
-    } else {
-        Err(ParseError::Malformed("padding is not zero"))
-    }
-}
 
 fn parse_reason<'a>(reader: &mut Reader<'a>) -> Result<&'a str, ParseError> {
     let len = usize::from(reader.u16()?);

@@ -161,7 +161,6 @@ impl Display for Item<'_> {
             Item::Finish => f.write_str("finish"),
             Item::Close { code, reason } => write!(f, "close code {code} {reason:?}"),
             Item::Probe => f.write_str("probe"),
-            Item::Padding { len } => write!(f, "padding {len}"),
         }
     }
 }

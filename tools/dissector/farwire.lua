@@ -12,7 +12,7 @@ local TYPES = {
 }
 local ITEMS = {
     [1] = "ACK", [2] = "CONN_CREDIT", [3] = "STREAM_CREDIT", [4] = "STREAM_RESET", [5] = "STREAM_STOP",
-    [6] = "STREAMS_LIMIT", [7] = "LOWEST", [8] = "FINISH", [9] = "CLOSE", [10] = "PROBE", [11] = "PADDING",
+    [6] = "STREAMS_LIMIT", [7] = "LOWEST", [8] = "FINISH", [9] = "CLOSE", [10] = "PROBE",
 }
 local RESETS = { [0] = "unknown connection", [1] = "not listening", [2] = "full" }
 
@@ -63,8 +63,6 @@ local f = {
     reason = ProtoField.string("farwire.close.reason", "Reason", base.UNICODE),
     ping_id = ProtoField.uint64("farwire.ping.id", "Ping id"),
     hold = ProtoField.uint32("farwire.ping.hold_ns", "Hold (ns)"),
-    padding_len = ProtoField.uint16("farwire.padding.length", "Bytes of padding"),
-    padding = ProtoField.bytes("farwire.padding.zeros", "Padding"),
     ping_padding = ProtoField.bytes("farwire.ping.padding", "Ping padding"),
     name = ProtoField.string("farwire.name", "Name", base.UNICODE),
     service = ProtoField.string("farwire.service", "Service", base.UNICODE),
@@ -193,12 +191,6 @@ item[9] = function(tree, body)
     return ("code %d %s"):format(code, reason and reason:string(ENC_UTF_8) or "")
 end
 item[10] = item[8]
-item[11] = function(tree, body)
-    local len = body:add(tree, f.padding_len, 2):uint()
-    local zeros = body:add(tree, f.padding, len)
-    if zeros and zeros:bytes():tohex():find("[^0]") then malformed("padding is not zero") end
-    return tostring(len)
-end
 
 local function items(tree, body, info)
     while body:rest() > 0 do

@@ -237,7 +237,7 @@ impl LossDetector {
         let bytes = sent.packet.wire_bytes();
         lost.packets += 1;
         lost.bytes += bytes;
-        if sent.packet.flags & (SentPacket::MTU_PROBE | SentPacket::PADDING) != 0 {
+        if sent.packet.flags & SentPacket::MTU_PROBE != 0 {
             return;
         }
         lost.congestion_bytes += bytes;

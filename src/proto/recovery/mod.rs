@@ -15,7 +15,7 @@ mod sent;
 #[cfg(test)]
 mod tests;
 
-pub use congestion::{Algorithm, Measuring, Notice, Why};
+pub use congestion::{Algorithm, Notice, Why};
 pub use delivery::RateSample;
 pub use loss::GRANULARITY_NS;
 pub use outcome::{AckError, Outcome, RecoveryStats, SendPermit};
@@ -88,7 +88,8 @@ pub struct Recovery {
     /// The last packet filled the window, or the window shrank below what was in flight since.
     window_full: bool,
     /// What the controller wants sent, likewise.
-    measuring: Measuring,
+    /// The controller counts what is sent.
+    measuring: bool,
     totals: Totals,
     /// The round trip ends when this number is acknowledged.
     round_end: u64,
@@ -115,7 +116,7 @@ impl Recovery {
             max_in_flight: config.max_in_flight.clamp(1, MAX_SPAN - 64),
             cwnd_bytes: 0,
             window_full: false,
-            measuring: Measuring::Off,
+            measuring: false,
             totals: Totals::default(),
             round_end: 0,
             peak: [0; 2],
@@ -154,22 +155,11 @@ impl Recovery {
         self.totals.sent += packet.wire_bytes();
         self.peak[0] = self.peak[0].max(self.ring.bytes());
         self.window_full = self.ring.bytes() >= self.cwnd_bytes;
-        if self.measuring.counts(packet.flags & SentPacket::PADDING != 0) {
+        if self.measuring {
             self.controller.on_counted_sent(now, number);
             self.retune();
         }
         number
-    }
-
-    /// What is to be sent: data, or the padding that measures the link.
-    pub fn measuring(&self) -> Measuring {
-        self.measuring
-    }
-
-    /// Bulk data waits to be sent.
-    pub fn on_bulk(&mut self, now: Nanos) {
-        self.controller.on_bulk(now);
-        self.retune();
     }
 
     /// There is nothing to send, or the peer gives no credit for it.
@@ -448,7 +438,7 @@ impl Recovery {
     fn retune(&mut self) {
         self.cwnd_bytes = self.controller.cwnd_bytes();
         self.window_full |= self.ring.bytes() >= self.cwnd_bytes;
-        self.measuring = self.controller.measuring();
+        self.measuring = self.controller.is_measuring();
         self.pacer.set_rate(self.controller.pacing_bps(&self.rtt), self.rtt.burst_patience_ns());
     }
 }

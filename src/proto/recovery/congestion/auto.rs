@@ -1,10 +1,8 @@
-//! `auto`: measures the bottleneck with trains before bulk data leaves, then owns it as `fixed` does.
+//! `auto`: measures the bottleneck as `bbr` does, with bursts of the first data, and then owns it as `fixed` does.
 
+use super::bbr::Bbr;
 use super::keeper::Keeper;
-use super::trains::Trains;
-use super::{
-    AckSample, Controller, INITIAL_WINDOW_PACKETS, LossSample, Measuring, Notice, Why, owned_window, window_pacing,
-};
+use super::{AckSample, Controller, LossSample, Notice, Why, owned_window};
 use crate::base::{Nanos, Rate};
 use crate::proto::recovery::rtt::Rtt;
 
@@ -17,9 +15,11 @@ pub const MARGIN: f64 = 0.005;
 pub struct Auto {
     mss: u64,
     max_ack_delay_ns: Nanos,
-    most_packets: u64,
     phase: Phase,
+    /// Window, once the link is owned.
     cwnd: u64,
+    /// When the first packet that measures left, and its number.
+    began: Option<(Nanos, u64)>,
     measured: Option<Rate>,
     notice: Option<Notice>,
 }
@@ -27,89 +27,102 @@ pub struct Auto {
 /// Where it stands.
 #[derive(Debug)]
 enum Phase {
-    /// Only small data has left, under a first window.
-    Unmeasured,
-    Measuring(Trains),
+    Measuring(Box<Bbr>),
     Owning(Box<Keeper>),
 }
 
 impl Auto {
-    /// Measures nothing until bulk data waits. Trains are no longer than `most_packets`.
-    pub fn new(mss: u64, max_ack_delay_ns: Nanos, most_packets: u64) -> Auto {
-        Auto {
-            mss,
-            max_ack_delay_ns,
-            most_packets,
-            phase: Phase::Unmeasured,
-            cwnd: INITIAL_WINDOW_PACKETS * mss,
-            measured: None,
-            notice: None,
-        }
+    /// Measures as soon as there is enough to send.
+    pub fn new(mss: u64, max_ack_delay_ns: Nanos, rtt: &Rtt) -> Auto {
+        let phase = Phase::Measuring(Box::new(Bbr::new(mss, max_ack_delay_ns, rtt)));
+        Auto { mss, max_ack_delay_ns, phase, cwnd: 0, began: None, measured: None, notice: None }
     }
 
-    fn resize(&mut self, rtt: &Rtt) {
-        if let Phase::Owning(keeper) = &self.phase {
-            self.cwnd = owned_window(keeper.rate(), rtt, self.max_ack_delay_ns, self.mss);
+    /// The bottleneck's rate is known: from now on the link is ours.
+    fn own(&mut self, ack: &AckSample<'_>, rate: Rate) {
+        let keeper = Keeper::measured(rate, self.mss, ack);
+        let (began_ns, first) = self.began.unwrap_or((ack.now, ack.next_number));
+        let why = Why::Measured { took_ns: ack.now - began_ns, packets: ack.next_number - first };
+        self.notice = Some(Notice { from: rate, to: keeper.rate(), why });
+        self.measured = Some(rate);
+        self.phase = Phase::Owning(Box::new(keeper));
+    }
+
+    fn starting(&mut self) -> Option<&mut Bbr> {
+        match &mut self.phase {
+            Phase::Measuring(bbr) => Some(bbr),
+            Phase::Owning(_) => None,
         }
     }
 }
 
 impl Controller for Auto {
-    fn on_bulk(&mut self, now: Nanos) {
-        if let Phase::Unmeasured = self.phase {
-            self.phase = Phase::Measuring(Trains::new(now, self.mss, self.most_packets));
-            // Trains are bounded by themselves.
-            self.cwnd = u64::MAX;
+    fn on_rtt(&mut self, rtt: &Rtt) {
+        if let Some(bbr) = self.starting() {
+            bbr.on_rtt(rtt);
         }
     }
 
-    fn on_counted_sent(&mut self, now: Nanos, number: u64) {
-        if let Phase::Measuring(trains) = &mut self.phase {
-            trains.on_sent(now, number);
-        }
-    }
-
-    fn measuring(&self) -> Measuring {
-        match &self.phase {
-            Phase::Unmeasured => Measuring::Wanted,
-            Phase::Measuring(trains) if trains.is_sending() => Measuring::Train,
-            Phase::Measuring(_) => Measuring::Listening,
-            Phase::Owning(_) => Measuring::Off,
+    fn on_restart(&mut self, now: Nanos) {
+        if let Some(bbr) = self.starting() {
+            bbr.on_restart(now);
         }
     }
 
     fn on_ack(&mut self, ack: &AckSample<'_>) {
         match &mut self.phase {
-            Phase::Unmeasured => {}
-            Phase::Measuring(trains) => {
-                let Some(measured) = trains.on_ack(ack) else { return };
-                let keeper = Keeper::measured(measured.rate, self.mss, ack);
-                let why = Why::Measured { took_ns: measured.took_ns, packets: measured.packets };
-                self.notice = Some(Notice { from: measured.rate, to: keeper.rate(), why });
-                self.measured = Some(measured.rate);
-                self.phase = Phase::Owning(Box::new(keeper));
+            Phase::Measuring(bbr) => {
+                self.began.get_or_insert((ack.now - ack.rtt.latest_ns().min(ack.now), ack.largest_newly_acked));
+                bbr.on_ack(ack);
+                if let Some(bps) = bbr.found_bps() {
+                    self.own(ack, Rate::nearest(bps as f64));
+                }
             }
             Phase::Owning(keeper) => keeper.on_ack(ack),
         }
-        self.resize(ack.rtt);
-    }
-
-    fn on_loss(&mut self, loss: &LossSample) {
-        if let Phase::Owning(keeper) = &mut self.phase {
-            keeper.on_loss(loss);
+        if let Phase::Owning(keeper) = &self.phase {
+            self.cwnd = owned_window(keeper.rate(), ack.rtt, self.max_ack_delay_ns, self.mss);
         }
     }
 
-    fn on_spurious(&mut self) {}
+    fn on_loss(&mut self, loss: &LossSample) {
+        match &mut self.phase {
+            Phase::Measuring(bbr) => bbr.on_loss(loss),
+            Phase::Owning(keeper) => keeper.on_loss(loss),
+        }
+    }
+
+    fn on_spurious(&mut self) {
+        if let Some(bbr) = self.starting() {
+            bbr.on_spurious();
+        }
+    }
 
     fn on_persistent_congestion(&mut self) {
-        if let Phase::Owning(keeper) = &mut self.phase {
-            keeper.on_outage();
+        match &mut self.phase {
+            Phase::Measuring(bbr) => bbr.on_persistent_congestion(),
+            Phase::Owning(keeper) => keeper.on_outage(),
+        }
+    }
+
+    fn is_measuring(&self) -> bool {
+        match &self.phase {
+            Phase::Measuring(bbr) => bbr.is_measuring(),
+            Phase::Owning(_) => false,
+        }
+    }
+
+    fn on_counted_sent(&mut self, now: Nanos, number: u64) {
+        if let Some(bbr) = self.starting() {
+            bbr.on_counted_sent(now, number);
         }
     }
 
     fn cwnd_bytes(&self) -> u64 {
-        self.cwnd
+        match &self.phase {
+            Phase::Measuring(bbr) => bbr.cwnd_bytes(),
+            Phase::Owning(_) => self.cwnd,
+        }
     }
 
     fn ssthresh_bytes(&self) -> Option<u64> {
@@ -118,8 +131,7 @@ impl Controller for Auto {
 
     fn pacing_bps(&self, rtt: &Rtt) -> Option<u64> {
         match &self.phase {
-            Phase::Unmeasured => window_pacing(self.cwnd, rtt, true),
-            Phase::Measuring(trains) => trains.pacing_bps(),
+            Phase::Measuring(bbr) => bbr.pacing_bps(rtt),
             Phase::Owning(keeper) => Some(keeper.rate().bps()),
         }
     }
@@ -131,13 +143,12 @@ impl Controller for Auto {
     fn poll_notice(&mut self) -> Option<Notice> {
         self.notice.take().or_else(|| match &mut self.phase {
             Phase::Owning(keeper) => keeper.poll_notice(),
-            _ => None,
+            Phase::Measuring(_) => None,
         })
     }
 
     fn state_name(&self) -> &'static str {
         match &self.phase {
-            Phase::Unmeasured => "not measured yet",
             Phase::Measuring(_) => "measuring",
             Phase::Owning(keeper) => keeper.state_name(),
         }

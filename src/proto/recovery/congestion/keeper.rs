@@ -44,6 +44,11 @@ const CLIMB_EVERY_RTTS: Nanos = 4;
 const SOONER: Nanos = 4;
 /// What is kept of a higher rate that was carried, as a trial does not see half a percent; all of what was configured.
 const KEPT: f64 = 0.995;
+/// Losses above the usual by this share come from a queue, if there is one. Lower: chance, in spans of a hundred packets.
+/// Higher: others' queues, which come and go, hide our own.
+const DROPS: f64 = 0.01;
+/// A measured rate is short of the link's by about this: so much is tried first.
+const MEASURED_SHORT: f64 = 0.05;
 /// Changes smaller than this are not worth a word.
 const WORTH_A_WORD: f64 = 0.03;
 /// The own losses of a link are said to be so from this share on.
@@ -119,7 +124,9 @@ impl Keeper {
         let bps = rate.bps() as f64 * (1.0 - MARGIN);
         let mut keeper = Keeper::new(f64::INFINITY, bps, mss, Spans::new(ack.now, ack.next_number, ack.totals.sent));
         keeper.base_ns = Some(ack.rtt.min_ns());
-        keeper.next_climb_ns = ack.now;
+        // First what the link loses by itself has to be known, or a trial's losses are taken for its doing.
+        keeper.next_climb_ns = ack.now + ack.rtt.smoothed_ns() + 3 * SPAN_NS;
+        keeper.climb.on_stepped_down(MEASURED_SHORT);
         keeper
     }
 
@@ -227,7 +234,10 @@ impl Keeper {
     fn on_span(&mut self, ack: &AckSample<'_>, span: &Span) {
         let (now, beyond_ns) = (ack.now, self.beyond(span));
         let wandered = span.rtt_min_ns < Nanos::MAX && self.wander.on_span(now, span.epoch, beyond_ns);
-        let queue_ns = beyond_ns.saturating_sub(self.wander.slack_ns());
+        // A queue that drops packets is one, whatever else makes the way longer.
+        let drops = span.loss() > self.evidence.own_loss() + DROPS;
+        let slack_ns = if drops { 0 } else { self.wander.slack_ns() };
+        let queue_ns = beyond_ns.saturating_sub(slack_ns);
         let draining = matches!(self.mode, Mode::Drain { .. });
         if wandered && self.was_no_queue(ack) {
             return;
@@ -266,7 +276,7 @@ impl Keeper {
         if let Mode::Verify { from } = self.mode {
             self.verify(ack, span, beyond_ns, from);
         }
-        match self.evidence.on_span(now, span, queue_ns, ack.totals.delivered) {
+        match self.evidence.on_span(now, span, (beyond_ns, queue_ns), ack.totals.delivered) {
             Some(Finding::Full { delivered_bps, loss, queue_ns }) => self.on_full(ack, delivered_bps, loss, queue_ns),
             Some(Finding::Lossy { loss }) => self.on_lossy(ack, loss),
             None => {}

@@ -4,7 +4,6 @@
 //! clocks. Called by: `recovery`. Invariant: bytes are wire bytes (preamble, FCS and gap included) everywhere, so that
 //! a rate means what the link's label says.
 
-mod arrivals;
 pub mod auto;
 pub mod bbr;
 pub mod cubic;
@@ -14,7 +13,6 @@ mod hystart;
 mod keeper;
 pub mod reno;
 mod spans;
-mod trains;
 mod trial;
 mod wander;
 
@@ -101,28 +99,6 @@ pub struct LossSample {
     pub lost_since_sent_bytes: u64,
 }
 
-/// What a controller that measures the link wants sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Measuring {
-    /// Data.
-    Off,
-    /// Data as well, until bulk data waits: that is to be said with [`Controller::on_bulk`].
-    Wanted,
-    /// Padding, and no data, as fast as pacing lets it.
-    Train,
-    /// Nothing: the acknowledgements of a train are waited for.
-    Listening,
-    /// Data, and the controller counts the packets.
-    Counted,
-}
-
-impl Measuring {
-    /// Whether a packet that leaves, of padding or not, is told by [`Controller::on_counted_sent`].
-    pub fn counts(self, padding: bool) -> bool {
-        self == Measuring::Counted || self == Measuring::Train && padding
-    }
-}
-
 /// A congestion controller.
 pub trait Controller: Send + fmt::Debug {
     /// The round trip was measured before any packet was acknowledged.
@@ -143,15 +119,13 @@ pub trait Controller: Send + fmt::Debug {
     fn ssthresh_bytes(&self) -> Option<u64>;
     /// Wire bits per second at which packets leave; `None` for as fast as the window lets.
     fn pacing_bps(&self, rtt: &Rtt) -> Option<u64>;
-    /// Bulk data waits to be sent, or more than a first window holds.
-    fn on_bulk(&mut self, _now: Nanos) {}
-    /// What is to be sent, data or the padding that measures the link.
-    fn measuring(&self) -> Measuring {
-        Measuring::Off
+    /// Packets are being sent that measure the link, and it counts them.
+    fn is_measuring(&self) -> bool {
+        false
     }
-    /// A packet was sent that [`measuring`](Self::measuring) counts.
+    /// A packet was sent while [`is_measuring`](Self::is_measuring).
     fn on_counted_sent(&mut self, _now: Nanos, _number: u64) {}
-    /// Wire bits per second that were measured before the first data.
+    /// Wire bits per second that were measured at the start.
     fn measured_bps(&self) -> Option<u64> {
         None
     }
@@ -192,10 +166,7 @@ impl Algorithm {
         let max_ack_delay_ns = config.max_ack_delay_ns;
         match self {
             Algorithm::Fixed(rate) => Box::new(fixed::Fixed::new(rate, mtu_wire_bytes, max_ack_delay_ns, rtt)),
-            Algorithm::Auto => {
-                // A quarter of the frames: the rest is the application's, and the trains' that still arrive.
-                Box::new(auto::Auto::new(mtu_wire_bytes, max_ack_delay_ns, config.max_in_flight / 4))
-            }
+            Algorithm::Auto => Box::new(auto::Auto::new(mtu_wire_bytes, max_ack_delay_ns, rtt)),
             Algorithm::Bbr => Box::new(bbr::Bbr::new(mtu_wire_bytes, max_ack_delay_ns, rtt)),
             Algorithm::Cubic => Box::new(cubic::Cubic::new(mtu_wire_bytes)),
             Algorithm::Reno => Box::new(reno::Reno::new(mtu_wire_bytes)),

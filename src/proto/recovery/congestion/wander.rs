@@ -21,7 +21,7 @@ pub struct Wander {
     most_ns: Nanos,
     /// When it was last seen, or halved.
     seen_ns: Nanos,
-    epoch: u32,
+    epoch: Option<u32>,
     /// The least of the epoch so far. What falls to it from the epoch's beginning may be left of a queue.
     low_ns: Nanos,
     /// The swing under way: where it rose from, its top, the least since, and what of it has been counted.
@@ -38,8 +38,8 @@ impl Wander {
             self.most_ns /= 2;
             self.seen_ns = now;
         }
-        if epoch != self.epoch {
-            (self.epoch, self.low_ns) = (epoch, beyond_ns);
+        if self.epoch != Some(epoch) {
+            (self.epoch, self.low_ns) = (Some(epoch), beyond_ns);
             self.swing_to(beyond_ns);
         }
         self.trough_ns = self.trough_ns.min(beyond_ns);
@@ -93,6 +93,7 @@ mod tests {
     #[test]
     fn what_was_left_of_a_queue_is_none_of_it() {
         let mut wander = Wander::default();
+        assert_eq!(tell(&mut wander, 0, SECOND, &[90, 30, 0]), 0, "of what was before");
         assert_eq!(tell(&mut wander, 1, SECOND, &[0, 20, 60, 80, 120]), 0);
         assert_eq!(tell(&mut wander, 2, SECOND, &[118, 80, 40, 10, 0, 10, 0]), 0, "another rate empties it");
     }

@@ -12,6 +12,7 @@
 //! - any round trip near the smallest confirms it, so probe-RTT is rare (`filters`).
 
 mod answers;
+mod arrivals;
 mod bounds;
 mod epoch;
 mod filters;
@@ -23,7 +24,7 @@ mod startup;
 mod tests;
 mod train;
 
-use super::{AckSample, Controller, INITIAL_WINDOW_PACKETS, LossSample, MIN_WINDOW_PACKETS, Measuring};
+use super::{AckSample, Controller, INITIAL_WINDOW_PACKETS, LossSample, MIN_WINDOW_PACKETS};
 use crate::base::Nanos;
 use crate::proto::recovery::rtt::Rtt;
 use bounds::{Bounds, LOSS_THRESHOLD, OwnLoss, Verdict};
@@ -41,6 +42,10 @@ const CWND_GAIN: f64 = 2.0;
 const QUANTA: u64 = 3;
 /// What one burst takes at the rate, as the pacer has it.
 const QUANTUM_NS: Nanos = 40_000;
+
+/// From this round trip on the second window shows the bandwidth to some percent: its data takes 2 ms. Lower: a third
+/// may be missing. Higher: probing's queue stands before it is known.
+const TELLING_RTT_NS: Nanos = 16_000_000;
 
 /// What the controller is doing.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -145,6 +150,19 @@ impl Bbr {
     fn bw_bps(&self) -> u64 {
         let bps = self.bounds.bw_lo.unwrap_or(u64::MAX).min(self.bandwidth.bps());
         bps.max(MIN_WINDOW_PACKETS * self.mss * 8_000_000_000 / self.min_rtt.ns().max(1))
+    }
+
+    /// A little less than the bandwidth, once the start is over: what the first windows have shown, or where the rate
+    /// stopped growing.
+    pub fn found_bps(&self) -> Option<u64> {
+        let starting = match self.phase {
+            Phase::Startup | Phase::Sounding | Phase::Drain => true,
+            // On short paths the windows are too short to show it well, and probing takes no time.
+            _ => self.provisional && self.min_rtt.ns() < TELLING_RTT_NS,
+        };
+        // After a jump it already is a little less.
+        let share = if self.provisional { 1.0 } else { startup::JUMP_SHARE };
+        (!starting && self.bandwidth.bps() > 0).then(|| (self.bandwidth.bps() as f64 * share) as u64)
     }
 
     /// What the path holds at this rate without a queue.
@@ -301,9 +319,8 @@ impl Controller for Bbr {
         self.restart_startup();
     }
 
-    fn measuring(&self) -> Measuring {
-        let sounds = self.sounding.as_ref().is_some_and(|sounding| sounding.is_sending());
-        if sounds { Measuring::Counted } else { Measuring::Off }
+    fn is_measuring(&self) -> bool {
+        self.sounding.as_ref().is_some_and(|sounding| sounding.is_sending())
     }
 
     fn on_counted_sent(&mut self, now: Nanos, number: u64) {

@@ -5,13 +5,16 @@
 //! milliseconds long, sent several times as fast, tells it to some percent.
 
 use super::super::AckSample;
-use super::super::arrivals::Arrivals;
+use super::arrivals::Arrivals;
 use crate::base::Nanos;
 use crate::base::time::MILLISECOND;
 
 /// How fast the data leaves, in units of the rate known so far. Lower: a bottleneck of which a third was seen needs one
 /// more round trip. Higher: more of it waits in the queue at once.
 pub const FACTOR: f64 = 4.0;
+/// How fast what follows leaves, so that the queue that it made is gone before it is told of. Lower: a link of which
+/// little was known runs dry. Higher: the queue stands for longer.
+const SLOW: f64 = 0.5;
 /// How much of it, as the round trip's share at the rate known so far. All but a quarter may wait in the queue, which
 /// is less than 0.1 BDP. Lower: fewer ACKs tell the rate. Higher: shallow queues overflow.
 const ROUND_TRIP_SHARE: Nanos = 8;
@@ -77,14 +80,25 @@ impl Sounding {
         Sounding { tries: self.tries + 1, ..Sounding::new(ack, known_bps, self.mss) }
     }
 
-    /// Whether packets of it are still to be sent.
+    /// Whether packets of it are still to be sent, or of what follows more slowly so that its queue goes.
     pub fn is_sending(&self) -> bool {
-        self.sent < self.packets
+        self.sent < self.packets + self.slow_packets()
     }
 
     /// How fast the next packet leaves, in units of the rate known so far.
     pub fn gain(&self) -> f64 {
-        if self.is_sending() { FACTOR } else { 1.0 }
+        if self.sent < self.packets {
+            FACTOR
+        } else if self.is_sending() {
+            SLOW
+        } else {
+            1.0
+        }
+    }
+
+    /// What was sent too early is made up for by these.
+    fn slow_packets(&self) -> u64 {
+        (self.packets as f64 * (1.0 - 1.0 / FACTOR) * SLOW / (1.0 - SLOW)) as u64
     }
 
     /// What it may have in flight beside what the path holds.
@@ -100,8 +114,10 @@ impl Sounding {
         if self.sent == 0 {
             self.first_sent_ns = now;
         }
-        self.last_sent_ns = now;
         self.sent += 1;
+        if self.sent <= self.packets {
+            self.last_sent_ns = now;
+        }
     }
 
     /// Takes an ACK; some when all is known.
@@ -119,7 +135,7 @@ impl Sounding {
         }
         let Some(bps) = self.arrivals.rate_bps() else { return Some(Sounded::Rate(self.known_bps)) };
         let sent_ns = (self.last_sent_ns - self.first_sent_ns).max(1);
-        let sent_bps = ((self.sent.max(1) - 1) * self.mss * 8_000_000_000) as f64 / sent_ns as f64;
+        let sent_bps = ((self.sent.clamp(1, self.packets) - 1) * self.mss * 8_000_000_000) as f64 / sent_ns as f64;
         // A host that can't send faster than this has shown all that it can.
         let more = bps > UNFILLED * sent_bps && bps > WORTH_MORE * self.known_bps as f64;
         let again = more && !late && self.tries < TRIES;
@@ -145,6 +161,11 @@ mod tests {
         for packet in 0..packets {
             sounding.on_sent(SECOND + packet * gap_ns(known_mbit * FACTOR as u64), 100 + packet);
         }
+        assert!(sounding.is_sending() && sounding.gain() == SLOW);
+        // What was sent in a quarter of its time, and what follows in twice its time, together take their time.
+        let slow = sounding.slow_packets();
+        assert!((packets / 4 + 2 * slow).abs_diff(packets + slow) <= 2, "{packets} {slow}");
+        (0..slow).for_each(|packet| sounding.on_sent(SECOND + RTT / 2, 100 + packets + packet));
         assert!(!sounding.is_sending() && sounding.gain() == 1.0);
         let slowest_ns = gap_ns(link_mbit).max(gap_ns(known_mbit * FACTOR as u64));
         let mut shown = None;

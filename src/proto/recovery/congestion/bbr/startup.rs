@@ -27,7 +27,7 @@ const FULL_LOSS: f64 = 0.2;
 /// Share of what the train showed at which the path is filled. Trains err by up to 10%, mostly downwards, as the lowest
 /// of three is taken; the probe that follows finds the rest. Lower: a round trip more until the limit.
 /// Higher: queues of 0.1 BDP overflow.
-const JUMP_SHARE: f64 = 0.95;
+pub const JUMP_SHARE: f64 = 0.95;
 /// A train within this factor of the bandwidth before an outage shows that it is the same path.
 const SAME_PATH: f64 = 1.25;
 

@@ -30,6 +30,8 @@ pub struct Train {
     begin: Option<u64>,
     first: Option<Point>,
     middle: Option<Point>,
+    /// The last of those that arrived more slowly than they were sent, and its number.
+    last: Option<(Point, u64)>,
     acks: u32,
 }
 
@@ -40,10 +42,19 @@ struct Point {
     delivered: u64,
 }
 
+impl Point {
+    /// Whether what lies between arrived more slowly than it was sent.
+    fn bursts_to(self, later: Point) -> bool {
+        let sent_ns = later.sent_ns.saturating_sub(self.sent_ns);
+        let arrived_ns = later.arrived_ns.saturating_sub(self.arrived_ns);
+        sent_ns * 4 <= arrived_ns * 3
+    }
+}
+
 impl Train {
     /// The packets from `number` on are a train of `packets`.
     pub fn new(number: u64, packets: u64) -> Train {
-        Train { packets, begin: Some(number), first: None, middle: None, acks: 0 }
+        Train { packets, begin: Some(number), first: None, middle: None, last: None, acks: 0 }
     }
 
     /// The next packets are a train, whatever numbers they get.
@@ -64,7 +75,6 @@ impl Train {
         if packets == 0 || highest < begin {
             return None;
         }
-        self.acks += 1;
         let point = Point {
             arrived_ns: ack.now.saturating_sub(ack.ack_delay_ns.min(max_ack_delay_ns)),
             sent_ns: ack.rate.sent_ns,
@@ -74,22 +84,28 @@ impl Train {
         // A program's first small messages come before its bulk data.
         if highest < begin + packets / 4 && point.sent_ns > first.sent_ns + APART_NS {
             *first = point;
-            self.acks = 1;
+            self.acks = 0;
         }
         let first = *first;
+        if first.bursts_to(point) {
+            self.acks += 1;
+            self.last = Some((point, highest));
+        }
         if highest >= begin + packets / 2 {
             self.middle.get_or_insert(point);
         }
         if highest + 1 < begin + packets * 7 / 8 {
             return None;
         }
-        let (acks, middle) = (self.acks, self.middle);
-        let spread_ns = point.arrived_ns.saturating_sub(first.arrived_ns);
-        let burst = point.sent_ns.saturating_sub(first.sent_ns) * 4 <= spread_ns * 3;
+        // Of a train whose end a shallow queue dropped, what comes next left a round trip later.
+        let (last, told) = self.last.unwrap_or((point, highest));
+        let (acks, middle) = (self.acks, self.middle.filter(|middle| middle.delivered < last.delivered));
+        let spread_ns = last.arrived_ns.saturating_sub(first.arrived_ns);
+        let burst = first.bursts_to(last) && told >= begin + packets / 4;
         let worth = ack.rtt.smoothed_ns() >= WORTH_SPREADS * spread_ns;
         self.packets = 0;
         if acks >= ACKS_MIN && spread_ns >= SPREAD_MIN_NS && burst && worth {
-            return rate_bps(first, middle, point);
+            return rate_bps(first, middle, last);
         }
         if worth && burst && 2 * packets <= TRAIN_PACKETS_MAX {
             // The window has doubled: what follows this train is the next, let go by its ACKs.
@@ -165,6 +181,22 @@ mod tests {
         let acks = [(8, 98), (16, 196), (24, 294), (32, 392), (40, 780), (48, 782), (56, 784), (64, 786)];
         let (shown, _) = measure(&acks, 0);
         assert!(shown.is_some_and(|bps| bps <= 1_050_000_000), "{shown:?}");
+    }
+
+    #[test]
+    fn a_train_whose_end_was_dropped_shows_what_arrived_of_it() {
+        let mut train = Train::new(0, 64);
+        let mut shown = None;
+        // Of 64 packets at a gigabit 40 arrived; what was lost comes again a round trip later, as number 64 and on.
+        let again_us = RTT / MICROSECOND;
+        let burst = (1..=5).map(|ack| (8 * ack, 0, 98 * ack));
+        for (told, sent_us, at_us) in burst.chain([(66, again_us, again_us + 500), (72, again_us, again_us + 600)]) {
+            let totals = Totals { delivered: told.min(48) * 1538, ..Totals::default() };
+            let rate = RateSample { sent_ns: SECOND + sent_us * MICROSECOND, ..RateSample::default() };
+            let ack = ack_at(SECOND + RTT + at_us * MICROSECOND, 0, told - 1, 70, RTT);
+            shown = shown.or(train.on_ack(&AckSample { totals, rate, ..ack }, 0));
+        }
+        assert!(shown.is_some_and(|bps| bps.abs_diff(1_000_000_000) < 10_000_000), "{shown:?}");
     }
 
     #[test]

@@ -21,11 +21,6 @@ impl Arrivals {
         }
     }
 
-    /// From the first ACK to the last.
-    pub fn span_ns(&self) -> Nanos {
-        self.points.first().zip(self.points.last()).map_or(0, |(first, last)| last.0.saturating_sub(first.0))
-    }
-
     /// Bits per second: the median of the rates from each ACK to that a quarter of the train later. A host that got no
     /// core for a while in the middle of it bends some of them, where it would bend any line through all.
     pub fn rate_bps(&self) -> Option<f64> {
@@ -58,7 +53,6 @@ mod tests {
             arrivals.add(SECOND + step * MILLISECOND / 10 + pause, step * 12_500);
         }
         assert!((arrivals.rate_bps().unwrap() / 1e9 - 1.0).abs() < 1e-6);
-        assert_eq!(arrivals.span_ns(), 29_900_000);
         assert_eq!(Arrivals::default().rate_bps(), None);
     }
 }
