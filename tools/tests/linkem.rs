@@ -213,7 +213,9 @@ fn however_it_ends_nothing_is_left_behind() {
         std::thread::sleep(Duration::from_millis(20));
     }
     scene.nothing_left();
-    scene.linkem("").stop();
+    // To lock 256 MiB takes longer than this run, and is none of it.
+    let ended = scene.linkem("--duration 50ms --umem 256MiB").wait();
+    assert!(ended.number("cpu_share") < 1.1, "{}", ended.report);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
     let (left, right, size) = (&options.left, &options.right, show(umem_bytes));
     eprintln!("linkem: ready: {left} <-> {right}, {mode} mode, {size} of frames");
     let cut = emulator.run(&stop);
-    let (pair, directions, under_way, ran_ns) = emulator.finish();
+    let (pair, directions, under_way, taken) = emulator.finish();
     let way = |at: usize| Way {
         profile: &profiles[at],
         counters: directions[at].counters(),
@@ -85,7 +85,7 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
         under_way: under_way[at],
         losses: baseline.losses(&pair, directions[at].from, directions[at].to),
     };
-    let report = Report { options, mode, mtu, frames, real_time, ran_ns, ways: [way(0), way(1)] };
+    let report = Report { options, mode, mtu, frames, real_time, taken, ways: [way(0), way(1)] };
     if options.json {
         println!("{}", report.json());
     } else {

@@ -3,13 +3,12 @@
 use std::fmt::Write;
 
 use farwire::base::size::show as bytes;
-use farwire::base::time::SECOND;
 use farwire::base::{Nanos, Rate};
 use farwire::link::impair::{Counters, Profile};
 use farwire::obs::hist::{Histogram, Percentiles, Unit, show};
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
+use crate::clock::Taken;
 use crate::direction::Seen;
 use crate::options::{DIRECTIONS, Options};
 use crate::own::Loss;
@@ -29,7 +28,7 @@ pub struct Report<'a> {
     pub frames: usize,
     /// Whether the real-time priority asked for was granted.
     pub real_time: bool,
-    pub ran_ns: Nanos,
+    pub taken: Taken,
     pub ways: [Way<'a>; 2],
 }
 
@@ -85,8 +84,8 @@ impl Report<'_> {
             "granularity_ns": self.options.granularity,
             "late_bound_ns": self.options.late,
             "real_time": self.real_time,
-            "seconds": self.seconds(),
-            "cpu_share": cpu_seconds() / self.seconds(),
+            "seconds": self.taken.seconds(),
+            "cpu_share": self.taken.cpu_share(),
             "invalid": !reasons.is_empty(),
             "reasons": reasons,
         });
@@ -106,17 +105,18 @@ impl Report<'_> {
         let _ = writeln!(
             text,
             "{title}: {:.1} s, {} mode, seed {}, {:.0} % of a CPU{}",
-            self.seconds(),
+            self.taken.seconds(),
             self.mode,
             self.options.seed,
-            100.0 * cpu_seconds() / self.seconds(),
+            100.0 * self.taken.cpu_share(),
             if self.real_time { ", real-time priority" } else { "" },
         );
         for (way, name) in self.ways.iter().zip(DIRECTIONS) {
             let _ = writeln!(text, "  to {name:<6} {}", way.profile);
         }
         let _ = writeln!(text, "{:<28}{:>24}{:>24}", "", "to right", "to left");
-        let [right, left] = [self.ways[0].rows(self.seconds()), self.ways[1].rows(self.seconds())];
+        let seconds = self.taken.seconds();
+        let [right, left] = [self.ways[0].rows(seconds), self.ways[1].rows(seconds)];
         for (right, left) in right.iter().zip(&left) {
             if right.1 != "0" || left.1 != "0" {
                 let _ = writeln!(text, "{:<28}{:>24}{:>24}", right.0, right.1, left.1);
@@ -132,10 +132,6 @@ impl Report<'_> {
             }
         }
         text
-    }
-
-    fn seconds(&self) -> f64 {
-        (self.ran_ns.max(1)) as f64 / SECOND as f64
     }
 }
 
@@ -192,11 +188,4 @@ fn each(spans: Percentiles) -> [(&'static str, u64); 4] {
 /// How many values lie beyond a bound.
 fn beyond(spans: &Histogram, bound: Nanos) -> u64 {
     spans.recorded().filter(|(value, _)| *value > bound).map(|(_, times)| times).sum()
-}
-
-/// User and system time of this process. What the kernel does for others in our system calls is among it.
-fn cpu_seconds() -> f64 {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    seconds(usage.user_time()) + seconds(usage.system_time())
 }
