@@ -57,10 +57,13 @@ impl Report<'_> {
             for (times, of) in MAY_BE_LATE {
                 let bound_ns = self.options.late * times;
                 let bound = show(bound_ns, Unit::Nanoseconds);
-                let left = (&way.seen.late, format!("left more than {bound} late"));
-                let came = (&way.seen.unnoticed, format!("may have come more than {bound} before they were noticed"));
-                for (spans, what) in [left, came] {
-                    let (late, total) = (beyond(spans, bound_ns), spans.count());
+                let left = (&way.seen.late, way.seen.sent.frames, format!("left more than {bound} late"));
+                // Of all that came: those that woke the emulator were noticed at once, and are in no histogram.
+                let came = way.counters.offered.frames;
+                let came =
+                    (&way.seen.unnoticed, came, format!("may have come more than {bound} before they were noticed"));
+                for (spans, total, what) in [left, came] {
+                    let late = beyond(spans, bound_ns);
                     if late * of > total {
                         reasons.push(format!("{name}: {late} of {total} frames {what}: the machine is busy"));
                     }
@@ -188,4 +191,49 @@ fn each(spans: Percentiles) -> [(&'static str, u64); 4] {
 /// How many values lie beyond a bound.
 fn beyond(spans: &Histogram, bound: Nanos) -> u64 {
     spans.recorded().filter(|(value, _)| *value > bound).map(|(_, times)| times).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+    use farwire::base::time::MILLISECOND;
+    use farwire::link::impair::Tally;
+
+    use super::*;
+
+    /// What a report says against a run: of `came` frames to the right `polled` were taken without being woken by one,
+    /// `slow` of them 2 ms after they may have come, and all left in time.
+    fn reasons(came: u64, polled: u64, slow: u64) -> Vec<String> {
+        let options = Options::try_parse_from(["linkem", "eth1", "eth2"]).unwrap();
+        let (profile, counters) = (Profile::default(), Counters::default());
+        let busy = Counters { offered: Tally { frames: came, bytes: came * 100 }, ..Counters::default() };
+        let (idle, mut seen) = (Seen::new(None), Seen::new(None));
+        seen.sent.frames = came;
+        seen.late.record_n(0, came);
+        seen.unnoticed.record_n(1000, polled - slow);
+        seen.unnoticed.record_n(2 * MILLISECOND, slow);
+        let way = |counters, seen| Way { profile: &profile, counters, seen, under_way: 0, losses: Vec::new() };
+        let report = Report {
+            options: &options,
+            mode: "copy",
+            mtu: 1500,
+            frames: 1024,
+            real_time: false,
+            taken: Taken { ns: 2_000_000_000, cpu: Duration::from_millis(500) },
+            ways: [way(&busy, &seen), way(&counters, &idle)],
+        };
+        assert_eq!(report.json()["cpu_share"], 0.25);
+        assert!(report.table().contains("2.0 s, copy mode, seed 1, 25 % of a CPU"), "{}", report.table());
+        report.reasons()
+    }
+
+    #[test]
+    fn frames_noticed_late_are_counted_among_all_that_came() {
+        assert_eq!(reasons(2970, 12, 6), [""; 0]);
+        let told = "right: 31 of 3000 frames may have come more than 1.00 ms before they were noticed";
+        let reasons = reasons(3000, 40, 31);
+        assert!(reasons.len() == 1 && reasons[0].starts_with(told), "{reasons:?}");
+    }
 }
