@@ -41,7 +41,12 @@ use stop::Stop;
 /// The file of results in a directory of the benchmark.
 const RESULTS: &str = "results.jsonl";
 
+const AFTERWARDS: &str = "\
+Labs of runs that were killed outright (SIGKILL), network namespaces fw-tPIDnK-a, -b and -m, are removed when `bench \
+link` starts the next time; `tools/netlab down --name tPIDnK` does so at once.";
+
 #[derive(clap::Args)]
+#[command(after_help = AFTERWARDS)]
 pub struct Options {
     #[command(flatten)]
     selection: Selection,
@@ -73,7 +78,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(file) = &options.report_only {
         let results = Results::read(file).context("--report-only")?;
-        results.check_any(file)?;
+        results.check_any(file).context("--report-only")?;
         return write_report(file, &results);
     }
     options.selection.check()?;

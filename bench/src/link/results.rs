@@ -57,7 +57,10 @@ impl Results {
     /// What is in the file; a last line that was cut off is told of.
     pub fn read(path: &Path) -> anyhow::Result<Results> {
         let named = || path.display().to_string();
-        let found = Found::parse(BufReader::new(File::open(path).with_context(named)?)).with_context(named)?;
+        let file = File::open(path).with_context(|| {
+            format!("{}: no file of results that can be read; say one that `bench link` has made", path.display())
+        })?;
+        let found = Found::parse(BufReader::new(file)).with_context(named)?;
         found.warn(path);
         Ok(found.results)
     }
@@ -138,17 +141,24 @@ impl Journal {
     /// A new file in a new directory.
     pub fn create(path: &Path) -> anyhow::Result<Journal> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+            let refused = || format!("no directory can be made at {}; --out says where else", directory.display());
+            std::fs::create_dir_all(directory).with_context(refused)?;
         }
         let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.with_context(|| format!("{}: --resume goes on with what is there", path.display()))?;
+        let file = file.with_context(|| {
+            format!("{}: --resume goes on with what is there, --out says where else", path.display())
+        })?;
         Ok(Journal { path: path.to_owned(), file })
     }
 
     /// An earlier sitting's file, and what is in it.
     pub fn resume(path: &Path) -> anyhow::Result<(Journal, Results)> {
         let named = || path.display().to_string();
-        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(named)?;
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let mut file = file.with_context(|| {
+            let path = path.display();
+            format!("--resume {path}: no file of results that can be gone on with; say one, or leave --resume out")
+        })?;
         let found = Found::parse(BufReader::new(&file)).with_context(named)?;
         ensure!(found.whole > 0, "--resume {}: there is nothing in it to go on with; leave it out", path.display());
         found.warn(path);
