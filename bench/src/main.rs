@@ -15,6 +15,8 @@ mod raw;
 mod rivals;
 mod soak;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -47,16 +49,29 @@ enum What {
     InstrRun(instr::Run),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().what {
-        What::Pump(options) => pump::run(&options),
-        What::Pingpong(options) => pingpong::run(&options),
-        What::Instr(options) => instr::run(&options),
-        What::Compare(options) => compare::run(&options),
-        What::Latency(options) => latency::run(&options),
-        What::Memory(options) => memory::run(&options),
-        What::Link(options) => link::run(&options),
-        What::Rival(options) => rivals::run(&options),
-        What::InstrRun(run) => instr::run_inside(&run),
+fn main() -> ExitCode {
+    match Cli::parse().what.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not as `Debug` shows it: where in this program the user's mistake was noticed tells nobody anything.
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl What {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            What::Pump(options) => pump::run(options),
+            What::Pingpong(options) => pingpong::run(options),
+            What::Instr(options) => instr::run(options),
+            What::Compare(options) => compare::run(options),
+            What::Latency(options) => latency::run(options),
+            What::Memory(options) => memory::run(options),
+            What::Link(options) => link::run(options),
+            What::Rival(options) => rivals::run(options),
+            What::InstrRun(run) => instr::run_inside(run),
+        }
     }
 }

@@ -93,6 +93,10 @@ fn ctrl_c_leaves_nothing_but_the_report() {
     }
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
+    // What a killed one left goes when the next begins.
+    let netlab = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/netlab");
+    let left = Command::new(netlab).args(["up", "--name", "t4999999n0"]).output().unwrap();
+    assert!(left.status.success() || labs_of(4_999_999).is_empty(), "{}", said(&left));
     let long = ["--contenders", "farwire-fixed", "--scenes", "matrix", "--seconds", "100"];
     let running = link(&[SMALL, &long, &["--out", out.to_str().unwrap()]].concat()).spawn().unwrap();
     let (pid, start) = (running.id(), Instant::now());
@@ -111,7 +115,7 @@ fn ctrl_c_leaves_nothing_but_the_report() {
     assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
     assert!(said(&ended).contains("runs left: 1"), "{}", said(&ended));
     assert!(out.join("report.md").is_file() && out.join("report.html").is_file());
-    assert_eq!(labs_of(pid), [""; 0]);
+    assert_eq!([labs_of(pid), labs_of(4_999_999)].concat(), [""; 0]);
 }
 
 #[test]
@@ -123,11 +127,14 @@ fn what_can_not_be_measured_is_refused_before_anything_starts() {
         (&["--rtt", "0"][..], "--rtt [0.0]"),
         (&["--loss", "90%"], "from 0 to 50%"),
         (&["--contenders", "nobody"], "nobody is called so"),
-        (&["--resume", "gone.jsonl"], "gone.jsonl"),
+        (&["--resume", "gone.jsonl"], "--resume gone.jsonl: no file of results that can be gone on with; say one"),
+        (&["--report-only", "gone.jsonl"], "--report-only: gone.jsonl: no file of results"),
+        (&["--out", "/etc/passwd"], "--out says where else"),
         (&["--farwire", "gone"], "no such program"),
         (&["--rate", "100gbit"], "1mbit to 10gbit"),
     ] {
-        let refused = link(options).output().unwrap();
+        let refused = link(options).env("RUST_BACKTRACE", "1").output().unwrap();
+        assert!(!said(&refused).contains("backtrace"), "{options:?}: {}", said(&refused));
         assert!(!refused.status.success() && said(&refused).contains(words), "{options:?}: {}", said(&refused));
     }
 }

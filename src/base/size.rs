@@ -20,6 +20,9 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("size {text:?} does not begin with a plain number; say for example 64MiB"))?;
     let scale: f64 = match unit.trim() {
         "" | "b" => 1.0,
         "k" | "kib" => 1024.0,
@@ -32,7 +35,6 @@ pub fn parse(text: &str) -> Result<u64, String> {
         "tb" => 1e12,
         other => return Err(format!("size {text:?}: unknown unit {other:?}; say for example 64MiB")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("size {text:?} is no number; say for example 64MiB"))?;
     Ok((number * scale).round() as u64)
 }
 
@@ -59,6 +61,7 @@ mod tests {
         assert_eq!(parse("1.5KB"), Ok(1500));
         assert_eq!(parse("4096"), Ok(4096));
         assert!(parse("x").is_err());
+        assert!(parse("-5MB").unwrap_err().contains("does not begin with a plain number"));
         assert!(parse("4 fathoms").is_err());
     }
 

@@ -251,7 +251,11 @@ fn own_rate(text: &str) -> Result<OwnRate, String> {
     if text.eq_ignore_ascii_case("auto") {
         return Ok(OwnRate::Auto);
     }
-    text.parse().map(OwnRate::At).map_err(|error: String| format!("{error}, or auto"))
+    match text.parse() {
+        Ok(rate) if rate > Rate::FASTEST => Err("no link is so fast; say 10tbit at most, or auto".into()),
+        Ok(rate) => Ok(OwnRate::At(rate)),
+        Err(error) => Err(format!("{error}, or auto")),
+    }
 }
 
 fn ethertype(text: &str) -> Result<u16, String> {
@@ -295,6 +299,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rate_of_ones_own_is_one_that_a_link_can_have() {
+        assert_eq!(own_rate("Auto"), Ok(OwnRate::Auto));
+        assert_eq!(own_rate("10tbit"), Ok(OwnRate::At(Rate::FASTEST)));
+        for (text, words) in [
+            ("10.1tbit", "say 10tbit at most, or auto"),
+            ("99999999tbit", "say 10tbit at most, or auto"),
+            ("0", "could ever be sent; say for example 940mbit, or auto"),
+            ("-5mbit", "does not begin with a plain number"),
+        ] {
+            let error = own_rate(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,6 +27,18 @@ impl Lab {
         let name = format!("t{}n{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         netlab(&name, "up", options)?;
         Ok(Lab { name })
+    }
+
+    /// Takes down the labs of programs that were killed before they could; says what they were called.
+    pub fn sweep() -> Vec<String> {
+        let namespaces = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            namespaces.filter_map(|namespace| orphan(namespace.file_name().to_str()?)).collect();
+        names.sort();
+        names.dedup();
+        // Another program may be sweeping as well, and be faster.
+        names.retain(|name| netlab(name, "down", &[]).is_ok());
+        names
     }
 
     /// Runs `work` on a thread of its own inside a host.
@@ -62,6 +75,15 @@ impl Lab {
     pub fn try_run(&self, host: &str, command: &[&str]) -> Output {
         Command::new("ip").args(["netns", "exec", &self.namespace_name(host)]).args(command).output().expect("ip runs")
     }
+}
+
+/// The lab that a namespace belongs to, if it is named as those of this file are, by a process that is gone.
+pub fn orphan(namespace: &str) -> Option<String> {
+    let (lab, host) = namespace.strip_prefix("fw-")?.rsplit_once('-')?;
+    let (pid, number) = lab.strip_prefix('t')?.split_once('n')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let ours = ["a", "b", "m"].contains(&host) && is_number(pid) && is_number(number);
+    (ours && !Path::new("/proc").join(pid).exists()).then(|| lab.to_owned())
 }
 
 fn netlab(name: &str, verb: &str, options: &[&str]) -> Result<(), String> {

@@ -213,7 +213,9 @@ fn however_it_ends_nothing_is_left_behind() {
         std::thread::sleep(Duration::from_millis(20));
     }
     scene.nothing_left();
-    scene.linkem("").stop();
+    // To lock 256 MiB takes longer than this run, and is none of it.
+    let ended = scene.linkem("--duration 50ms --umem 256MiB").wait();
+    assert!(ended.number("cpu_share") < 1.1, "{}", ended.report);
 }
 
 #[test]
@@ -246,21 +248,23 @@ fn a_run_that_the_emulator_itself_spoilt_is_invalid() {
 fn what_can_not_be_is_refused_before_anything_starts() {
     needs_root!();
     let scene = Scene::new();
-    for (arguments, text) in [
-        ("eth1 eth9", "interface eth9 does not exist here"),
-        ("eth9 eth1", "interface eth9 does not exist here"),
-        ("eth1 eth1", "eth1 is named twice"),
-        ("eth1 lo", "interface lo has no Ethernet address"),
-        ("--rate 0", "rate"),
-        ("--rate 1gbit --queue 100", "queue=100"),
-        ("--loss 200%", "loss="),
-        ("--delay 3h", "delay=3h"),
-        ("--rate 1gbit --queue unlimited", "say --queue, or how much with --umem"),
-        ("--rate 10gbit --delay 100s", "are free on this machine"),
-        ("--umem 4KiB", "--umem"),
-        ("--cpu 4000", "cannot run on CPU 4000"),
+    for (arguments, status, text) in [
+        ("eth1 eth9", 1, "interface eth9 does not exist here"),
+        ("eth9 eth1", 1, "interface eth9 does not exist here"),
+        ("eth1 eth1", 2, "eth1 is named twice"),
+        ("eth1 lo", 1, "interface lo has no Ethernet address"),
+        ("--rate 0", 2, "--rate 0: "),
+        ("--rate -5mbit", 2, "--rate -5mbit: "),
+        ("--rate 1gbit --queue 100", 2, "--queue 100: "),
+        ("--loss 200%", 2, "--loss 200%: "),
+        ("--delay 3h", 2, "--delay 3h: "),
+        ("--rate 1gbit --queue unlimited", 2, "say --queue, or how much with --umem"),
+        ("--rate 10gbit --delay 100s", 1, "are free on this machine"),
+        ("--umem 60TB", 1, "say --umem with"),
+        ("--umem 4KiB", 2, "--umem"),
+        ("--cpu 4000", 1, "cannot run on CPU 4000"),
     ] {
-        let said = scene.refusal(arguments);
+        let said = scene.refusal(arguments, status);
         assert!(said.contains(text), "{arguments}: {said}");
     }
     for (host, arguments, text) in [
@@ -271,7 +275,7 @@ fn what_can_not_be_is_refused_before_anything_starts() {
     ] {
         scene.lab.run(host, &arguments);
         if !text.is_empty() {
-            let said = scene.refusal("");
+            let said = scene.refusal("", 1);
             assert!(said.contains(text), "{arguments:?}: {said}");
         }
     }

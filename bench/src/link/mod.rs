@@ -26,7 +26,7 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::program::sibling;
 use contender::Contender;
@@ -41,7 +41,12 @@ use stop::Stop;
 /// The file of results in a directory of the benchmark.
 const RESULTS: &str = "results.jsonl";
 
+const AFTERWARDS: &str = "\
+Labs of runs that were killed outright (SIGKILL), network namespaces fw-tPIDnK-a, -b and -m, are removed when `bench \
+link` starts the next time; `tools/netlab down --name tPIDnK` does so at once.";
+
 #[derive(clap::Args)]
+#[command(after_help = AFTERWARDS)]
 pub struct Options {
     #[command(flatten)]
     selection: Selection,
@@ -72,7 +77,9 @@ pub struct Options {
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(file) = &options.report_only {
-        return write_report(file);
+        let results = Results::read(file).context("--report-only")?;
+        results.check_any(file).context("--report-only")?;
+        return write_report(file, &results);
     }
     options.selection.check()?;
     let stop = Stop::listen()?;
@@ -86,7 +93,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     journal.sitting(&sitting(&stage, &chosen))?;
     let ran = perform(&stage, &chosen, jobs, options.fairness, &mut journal, &stop);
     drop(stage);
-    write_report(&path)?;
+    write_report(&path, &Results::read(&path)?)?;
     ran
 }
 
@@ -128,10 +135,10 @@ fn sitting(stage: &Stage, contenders: &[Contender]) -> Sitting {
     }
 }
 
-fn write_report(results: &Path) -> anyhow::Result<()> {
-    let read = Results::read(results)?;
-    let directory = results.parent().unwrap_or(Path::new("."));
-    for path in report::write(&read, directory)? {
+/// Writes the report beside the file of results.
+fn write_report(file: &Path, results: &Results) -> anyhow::Result<()> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    for path in report::write(results, directory)? {
         eprintln!("{}", path.display());
     }
     Ok(())

@@ -141,7 +141,7 @@ pub struct Cpu {
     pub ksoftirqd_seconds: f64,
     /// The kernel outside of any program.
     pub outside_seconds: f64,
-    /// Taken from the machine by everybody, from before the programs start until they have ended, where it was measured.
+    /// Taken from the machine by everybody, from before the programs start until they have ended, where measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_seconds: Option<f64>,
     /// Others' work, on average.

@@ -54,29 +54,22 @@ pub struct Journal {
 }
 
 impl Results {
+    /// What is in the file; a last line that was cut off is told of.
     pub fn read(path: &Path) -> anyhow::Result<Results> {
         let named = || path.display().to_string();
-        Ok(Results::parse(BufReader::new(File::open(path).with_context(named)?)).with_context(named)?.0)
+        let file = File::open(path).with_context(|| {
+            format!("{}: no file of results that can be read; say one that `bench link` has made", path.display())
+        })?;
+        let found = Found::parse(BufReader::new(file)).with_context(named)?;
+        found.warn(path);
+        Ok(found.results)
     }
 
-    /// The results, and how many bytes of the file they take: a last line without an end was cut off by a crash, and
-    /// its run is run again.
-    fn parse(mut from: impl BufRead) -> anyhow::Result<(Results, u64)> {
-        let (mut results, mut whole, mut text) = (Results::default(), 0, String::new());
-        for number in 1.. {
-            text.clear();
-            let length = from.read_line(&mut text)? as u64;
-            if length == 0 || !text.ends_with('\n') {
-                break;
-            }
-            match serde_json::from_str(&text) {
-                Ok(Line::Sitting(sitting)) => results.sittings.push(sitting),
-                Ok(Line::Run(record)) => results.records.push(*record),
-                Err(error) => bail!("line {number} is no result of `bench link`: {error}"),
-            }
-            whole += length;
-        }
-        Ok((results, whole))
+    /// Refuses to make a report of nothing.
+    pub fn check_any(&self, path: &Path) -> anyhow::Result<()> {
+        let path = path.display();
+        ensure!(!self.records.is_empty(), "{path}: there is no run in it to report: --resume {path} makes some");
+        Ok(())
     }
 
     /// The jobs that still have to be done; those that were done, well or badly, are not done again.
@@ -99,26 +92,80 @@ impl Results {
     }
 }
 
+/// What is in a file.
+struct Found {
+    results: Results,
+    /// How many bytes of the file they take.
+    whole: u64,
+    /// The number of the last line, if the program was killed while it wrote that.
+    cut: Option<usize>,
+}
+
+impl Found {
+    fn parse(mut from: impl BufRead) -> anyhow::Result<Found> {
+        let mut found = Found { results: Results::default(), whole: 0, cut: None };
+        // Bytes, since a cut may go through a character.
+        let mut text = Vec::new();
+        for number in 1.. {
+            text.clear();
+            let length = from.read_until(b'\n', &mut text)? as u64;
+            if length == 0 {
+                break;
+            }
+            let last = from.fill_buf()?.is_empty();
+            match serde_json::from_slice(&text) {
+                _ if !text.ends_with(b"\n") => found.cut = Some(number),
+                // Somebody's editor has put an end to it.
+                Err(error) if last && error.is_eof() => found.cut = Some(number),
+                Ok(Line::Sitting(sitting)) => found.results.sittings.push(sitting),
+                Ok(Line::Run(record)) => found.results.records.push(*record),
+                Err(error) => bail!(
+                    "line {number} is no result of `bench link` ({error}): put back what it was, or delete the line, \
+                     and its run is run again with --resume"
+                ),
+            }
+            found.whole += if found.cut.is_none() { length } else { 0 };
+        }
+        Ok(found)
+    }
+
+    fn warn(&self, path: &Path) {
+        if let Some(number) = self.cut {
+            let path = path.display();
+            eprintln!("{path}: line {number}, the last one, is incomplete and left out; --resume runs its run again");
+        }
+    }
+}
+
 impl Journal {
     /// A new file in a new directory.
     pub fn create(path: &Path) -> anyhow::Result<Journal> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+            let refused = || format!("no directory can be made at {}; --out says where else", directory.display());
+            std::fs::create_dir_all(directory).with_context(refused)?;
         }
         let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.with_context(|| format!("{}: --resume goes on with what is there", path.display()))?;
+        let file = file.with_context(|| {
+            format!("{}: --resume goes on with what is there, --out says where else", path.display())
+        })?;
         Ok(Journal { path: path.to_owned(), file })
     }
 
     /// An earlier sitting's file, and what is in it.
     pub fn resume(path: &Path) -> anyhow::Result<(Journal, Results)> {
         let named = || path.display().to_string();
-        let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(named)?;
-        let (results, whole) = Results::parse(BufReader::new(&file)).with_context(named)?;
-        ensure!(whole > 0, "{}: there is nothing to resume in it", path.display());
-        file.set_len(whole)?;
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let mut file = file.with_context(|| {
+            let path = path.display();
+            format!("--resume {path}: no file of results that can be gone on with; say one, or leave --resume out")
+        })?;
+        let found = Found::parse(BufReader::new(&file)).with_context(named)?;
+        ensure!(found.whole > 0, "--resume {}: there is nothing in it to go on with; leave it out", path.display());
+        found.warn(path);
+        // What comes next must not stand behind a fragment.
+        file.set_len(found.whole)?;
         file.seek(SeekFrom::End(0))?;
-        Ok((Journal { path: path.to_owned(), file }, results))
+        Ok((Journal { path: path.to_owned(), file }, found.results))
     }
 
     pub fn sitting(&mut self, sitting: &Sitting) -> anyhow::Result<()> {
@@ -178,13 +225,54 @@ mod tests {
         assert!(error.contains("10 s") && error.contains("2 s"), "{error}");
     }
 
+    /// A file of a sitting and a run, and its bytes.
+    fn written(path: &Path) -> Vec<u8> {
+        let mut journal = Journal::create(path).unwrap();
+        journal.sitting(&Sitting { command: "bench link --out ä".into(), ..sitting() }).unwrap();
+        journal.run(&record(job_of(1), 1e9)).unwrap();
+        std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn a_last_line_that_was_cut_anywhere_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("results.jsonl");
+        let whole = written(&path);
+        let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let letter = whole.iter().position(|byte| *byte == "ä".as_bytes()[0]).unwrap() + 1;
+        // Also through a character, and where an editor has ended the line.
+        let inside = [&whole[..], &whole[..letter]].concat();
+        let ended = [&whole[..], &whole[first..whole.len() / 2], b"\n"].concat();
+        for (cut, records) in [(whole[..whole.len() - 1].to_vec(), 0), (inside, 1), (ended, 1)] {
+            std::fs::write(&path, &cut).unwrap();
+            let found = Found::parse(&cut[..]).unwrap();
+            assert_eq!(found.cut, Some(found.results.sittings.len() + records + 1));
+            assert_eq!(Results::read(&path).unwrap().records.len(), records);
+            assert_eq!(Results::read(&path).unwrap().check_any(&path).is_ok(), records > 0);
+            let (mut journal, _) = Journal::resume(&path).unwrap();
+            journal.run(&record(job_of(2), 1e9)).unwrap();
+            let text = std::fs::read(&path).unwrap();
+            let found = Found::parse(&text[..]).unwrap();
+            assert_eq!((found.cut, found.whole, found.results.records.len()), (None, text.len() as u64, records + 1));
+        }
+    }
+
     #[test]
     fn what_is_no_result_is_named_by_its_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x");
-        std::fs::write(&path, "{\"line\":\"nonsense\"}\n").unwrap();
-        let error = format!("{:#}", Results::read(&path).unwrap_err());
-        assert!(error.contains("line 1") && error.contains('x'), "{error}");
+        let whole = written(&path);
+        for (broken, line) in [
+            ([&b"{\"line\":\"ru\n"[..], &whole].concat(), 1),
+            ([&whole, &b"{\"line\":\"nonsense\"}\n"[..]].concat(), 3),
+        ] {
+            std::fs::write(&path, broken).unwrap();
+            for error in [Results::read(&path).err(), Journal::resume(&path).err()] {
+                let error = format!("{:#}", error.unwrap());
+                let told = error.contains(&format!("x: line {line} is")) && error.contains("delete the line");
+                assert!(told, "{error}");
+            }
+        }
         std::fs::write(&path, "").unwrap();
         assert!(Journal::resume(&path).is_err());
     }

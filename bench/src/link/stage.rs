@@ -53,6 +53,9 @@ pub struct Stage {
 impl Stage {
     pub fn up(tools: Tools, mtu: u16) -> anyhow::Result<Stage> {
         ensure!(geteuid().is_root(), "not root: a lab of network namespaces needs it; run it with sudo");
+        for name in Lab::sweep() {
+            eprintln!("lab {name} of a program that was killed: removed");
+        }
         let options = ["--hosts", "3", "--offloads", "off", "--mtu", &mtu.to_string()];
         let lab = Lab::try_up(&options).map_err(|error| anyhow::anyhow!("{}", error.trim()))?;
         let mut stage = Stage { lab, tools, settings: Vec::new() };
@@ -112,4 +115,30 @@ impl Stage {
 fn global(name: &str) -> String {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     std::fs::read_to_string(path).map_or("unknown".to_owned(), |value| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lab::orphan;
+
+    #[test]
+    fn only_labs_of_the_dead_are_swept_up() {
+        // Beyond what a process may be numbered.
+        assert_eq!(orphan("fw-t4999999n0-m").as_deref(), Some("t4999999n0"));
+        assert_eq!(orphan(&format!("fw-t{}n0-a", std::process::id())), None);
+        for other in [
+            "fw-lab-a",
+            "fw-test-4999999-a",
+            "fw-t4999999-a",
+            "fw-t4999999n-a",
+            "fw-tn0-a",
+            "fw-t4999999n0-c",
+            "t4999999n0-a",
+            "fw-t4999999n0",
+            "fw-x-t4999999n0-a",
+            "fw-t+4999999n0-a",
+        ] {
+            assert_eq!(orphan(other), None, "{other}");
+        }
+    }
 }

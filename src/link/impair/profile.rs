@@ -11,8 +11,6 @@ use super::text::{show_rate, show_span};
 const LONGEST_NS: Nanos = 120 * SECOND;
 /// Last time in a schedule: 30 days, so that every nanosecond up to it is told apart when written as a decimal.
 const LATEST_NS: Nanos = 30 * 86_400 * SECOND;
-/// Fastest rate: six times the fastest Ethernet there is (1.6 Tbit/s). Above, a frame takes less than a nanosecond.
-const FASTEST_BPS: u64 = 10_000_000_000_000;
 /// Largest queue in bytes: beyond any machine that runs this.
 const LARGEST_QUEUE: u64 = 1_000_000_000_000;
 /// A full frame of the usual MTU on the wire: the least that a queue must hold.
@@ -200,9 +198,7 @@ impl Profile {
         let Some(rate) = self.rate else {
             return match self.queue {
                 Queue::Auto | Queue::Unlimited => Ok(()),
-                queue => {
-                    Err(ProfileError::new("queue", queue, "without a rate nothing ever waits; give rate= as well"))
-                }
+                queue => Err(ProfileError::new("queue", queue, "without a rate nothing ever waits; give one as well")),
             };
         };
         check_rate("rate", rate)?;
@@ -217,7 +213,7 @@ impl Profile {
             Some(bytes) if bytes < FULL_FRAME => {
                 let why = format!(
                     "a queue of {bytes} bytes holds no full frame ({FULL_FRAME} bytes on the wire), and nothing would \
-                     pass; say for example queue=100kB"
+                     pass; say for example 100kB"
                 );
                 Err(ProfileError::new("queue", self.queue, why))
             }
@@ -234,17 +230,21 @@ impl Profile {
             let at = show_span(*at_ns);
             let key = what.key(&at);
             if *at_ns > LATEST_NS {
-                return Err(ProfileError::new(&key, what, format!("{at} is later than 30 days; say when in seconds")));
+                return Err(ProfileError::new(
+                    &key,
+                    what.value(&at),
+                    format!("{at} is later than 30 days; say when in seconds"),
+                ));
             }
             match what {
                 What::Outage { for_ns } if *for_ns == 0 || *for_ns > LATEST_NS => {
                     let why = "an outage lasts longer than nothing and shorter than 30 days; say for example 20s+3s";
-                    return Err(ProfileError::new("outage", format!("{at}+{}", show_span(*for_ns)), why));
+                    return Err(ProfileError::new("outage", what.value(&at), why));
                 }
                 What::Outage { .. } => {}
                 What::Rate(_) if self.rate.is_none() => {
-                    let why = "there is no rate to change; give the one at the start with rate=";
-                    return Err(ProfileError::new(&key, what, why));
+                    let why = "there is no rate to change; give the one at the start as well";
+                    return Err(ProfileError::new(&key, what.value(&at), why));
                 }
                 What::Rate(rate) => check_rate(&key, *rate)?,
                 What::Loss(share) => check_share(&key, *share)?,
@@ -254,7 +254,7 @@ impl Profile {
         if let Some(pair) = self.outages().windows(2).find(|pair| pair[1].0 < pair[0].1) {
             let [first, second] =
                 [pair[0], pair[1]].map(|(from, to)| format!("{}+{}", show_span(from), show_span(to - from)));
-            return Err(ProfileError::new("outage", second, format!("overlaps outage={first}; make one of the two")));
+            return Err(ProfileError::new("outage", second, format!("overlaps {first}; make one of the two")));
         }
         let times = [times(self.rate_changes()), times(self.loss_changes()), times(self.delay_changes())];
         for (key, times) in ["rate", "loss", "delay"].into_iter().zip(times) {
@@ -298,8 +298,8 @@ fn times<T>(changes: Vec<(Nanos, T)>) -> Vec<Nanos> {
 }
 
 fn check_rate(key: &str, rate: Rate) -> Result<(), ProfileError> {
-    let why = "is faster than anything; 10tbit is the most, and without rate= there is no limit";
-    if rate.bps() > FASTEST_BPS { Err(ProfileError::new(key, show_rate(rate), why)) } else { Ok(()) }
+    let why = "is faster than anything; 10tbit is the most, and without a rate there is no limit";
+    if rate > Rate::FASTEST { Err(ProfileError::new(key, show_rate(rate), why)) } else { Ok(()) }
 }
 
 fn check_span(key: &str, span: Nanos) -> Result<(), ProfileError> {
@@ -316,15 +316,11 @@ fn check_reorder(reorder: Reorder) -> Result<(), ProfileError> {
     check_share("reorder", reorder.share)?;
     check_span("reorder", reorder.most_ns)?;
     if reorder.least_ns == 0 {
-        let why = "frames that are late by nothing are overtaken by nobody; say for example reorder=1%/2ms";
+        let why = "frames that are late by nothing are overtaken by nobody; say for example 1%/2ms";
         return Err(ProfileError::new("reorder", reorder, why));
     }
     if reorder.least_ns > reorder.most_ns {
-        return Err(ProfileError::new(
-            "reorder",
-            reorder,
-            "say the shorter time first, for example reorder=1%/1ms-5ms",
-        ));
+        return Err(ProfileError::new("reorder", reorder, "say the shorter time first, for example 1%/1ms-5ms"));
     }
     Ok(())
 }
@@ -332,10 +328,10 @@ fn check_reorder(reorder: Reorder) -> Result<(), ProfileError> {
 fn check_burst(burst: Burst) -> Result<(), ProfileError> {
     let refuse = |why: &str| Err(ProfileError::new("burst", burst, why));
     if !(burst.share > 0.0 && burst.share < 1.0) {
-        return refuse("the share lies between 0 and 1, and is neither; say for example burst=1%/20");
+        return refuse("the share lies between 0 and 1, and is neither; say for example 1%/20");
     }
     if !(burst.mean_len >= 1.0 && burst.mean_len <= 1e9) {
-        return refuse("the mean length is at least one frame, and at most 1e9; say for example burst=1%/20");
+        return refuse("the mean length is at least one frame, and at most 1e9; say for example 1%/20");
     }
     if burst.to_bad() > 1.0 {
         return refuse("so many frames can't be lost in bursts so short; make them longer or the share smaller");

@@ -46,7 +46,7 @@ impl Profile {
         }
         inherited.retain(|old| !profile.schedule.iter().any(|new| new.replaces(old)));
         profile.schedule.splice(0..0, inherited);
-        profile.check()?;
+        profile.check().map_err(|error| error.worded_by(text))?;
         Ok(profile)
     }
 
@@ -90,6 +90,29 @@ impl Profile {
 impl Change {
     fn replaces(&self, old: &Change) -> bool {
         self.at_ns == old.at_ns && discriminant(&self.what) == discriminant(&old.what)
+    }
+}
+
+impl ProfileError {
+    /// With key and value as they stand in `text`, if they do: people know again what they typed, not what it came to.
+    fn worded_by(self, text: &str) -> ProfileError {
+        let pairs = text.split(',').rev().filter_map(|pair| pair.split_once('='));
+        let mut pairs = pairs.map(|(key, value)| (key.trim(), value.trim()));
+        match pairs.find(|(key, value)| self.is_about(key, value)) {
+            Some((key, value)) => ProfileError::new(key, value, self.why),
+            None => self,
+        }
+    }
+
+    fn is_about(&self, key: &str, value: &str) -> bool {
+        match key.split_once('@') {
+            Some((name, at)) => span(at).is_ok_and(|at_ns| self.key == format!("{name}@{}", show_span(at_ns))),
+            None if key != "outage" => self.key == key,
+            None => {
+                let shown = |outage: Change| outage.what.value(&show_span(outage.at_ns));
+                self.key == key && outage(value).is_ok_and(|outage| self.value == shown(outage))
+            }
+        }
     }
 }
 
@@ -192,10 +215,7 @@ impl fmt::Display for Profile {
         }
         for change in &self.schedule {
             let at = show_span(change.at_ns);
-            match change.what {
-                What::Outage { .. } => write!(f, ",outage={at}+{}", change.what)?,
-                what => write!(f, ",{}={what}", what.key(&at))?,
-            }
+            write!(f, ",{}={}", change.what.key(&at), change.what.value(&at))?;
         }
         Ok(())
     }
@@ -236,6 +256,14 @@ impl What {
             What::Rate(_) => format!("rate@{at}"),
             What::Loss(_) => format!("loss@{at}"),
             What::Delay(_) => format!("delay@{at}"),
+        }
+    }
+
+    /// Its value in text.
+    pub(super) fn value(&self, at: &str) -> String {
+        match self {
+            What::Outage { .. } => format!("{at}+{self}"),
+            _ => self.to_string(),
         }
     }
 }

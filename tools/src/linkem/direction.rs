@@ -54,15 +54,7 @@ pub struct Seen {
 impl Direction {
     /// From one side to the other, with room for so many frames under way.
     pub fn new(from: Side, to: Side, impairment: Impairment, frames: usize, bin_ns: Option<Nanos>) -> Direction {
-        let seen = Seen {
-            sent: Tally::default(),
-            copies_missed: 0,
-            queued: Histogram::new(),
-            late: Histogram::new(),
-            unnoticed: Histogram::new(),
-            bins: Vec::new(),
-            bin_ns,
-        };
+        let seen = Seen::new(bin_ns);
         let (leaving, unsent) = (VecDeque::with_capacity(BURST), VecDeque::with_capacity(BURST));
         let (arrived, done) = (Vec::with_capacity(ARRIVALS_MOST), Vec::with_capacity(BURST));
         let flight = Flight::with_capacity(frames);
@@ -172,6 +164,19 @@ impl Direction {
 }
 
 impl Seen {
+    /// Nothing yet; with a time series if it has an interval.
+    pub fn new(bin_ns: Option<Nanos>) -> Seen {
+        Seen {
+            sent: Tally::default(),
+            copies_missed: 0,
+            queued: Histogram::new(),
+            late: Histogram::new(),
+            unnoticed: Histogram::new(),
+            bins: Vec::new(),
+            bin_ns,
+        }
+    }
+
     fn count(&mut self, now: Nanos, sent: impl Iterator<Item = (Nanos, usize)>) {
         let mut bytes = 0;
         for (due_ns, frame_len) in sent {

@@ -1,8 +1,8 @@
 //! `linkem`: a link between two interfaces, as slow, long and lossy as asked for, in real time.
 //!
-//! `options` is the command line; `memory`, `priority` and `clock` are the machine; `run` is the loop over the two
-//! `direction`s, each an impairment model (`farwire::link::impair`) and what is in `flight`; `own` and `report` tell
-//! how it went.
+//! `options` is the command line, `profiles` what it says of the link; `memory`, `priority` and `clock`: the machine;
+//! `run` is the loop over the two `direction`s, each an impairment model (`farwire::link::impair`) and what is in
+//! `flight`; `own` and `report` tell how it went.
 
 mod clock;
 mod direction;
@@ -12,6 +12,7 @@ mod memory;
 mod options;
 mod own;
 mod priority;
+mod profiles;
 mod report;
 mod run;
 
@@ -33,6 +34,8 @@ use own::Baseline;
 use report::{Report, Way};
 use run::Emulator;
 
+/// Exit status of a command line that nothing can be made of; clap's own is the same.
+const WRONG_USAGE: u8 = 2;
 /// Exit status of a run that went through, and says nothing about the link.
 const INVALID: u8 = 3;
 
@@ -40,28 +43,26 @@ const INVALID: u8 = 3;
 const LINK_HEADER: usize = 18;
 
 fn main() -> ExitCode {
-    match emulate(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(INVALID),
-        Err(error) => {
-            eprintln!("linkem: {error:#}");
-            ExitCode::FAILURE
-        }
+    let options = Options::parse();
+    let fail = |error: String, status: ExitCode| {
+        eprintln!("linkem: {error}");
+        status
+    };
+    match options.profiles().map(|profiles| emulate(&options, &profiles)) {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Ok(false)) => ExitCode::from(INVALID),
+        Ok(Err(error)) => fail(format!("{error:#}"), ExitCode::FAILURE),
+        Err(error) => fail(error, ExitCode::from(WRONG_USAGE)),
     }
 }
 
 /// The whole run; whether it is valid.
-fn emulate(options: &Options) -> anyhow::Result<bool> {
-    let profiles = options.profiles()?;
+fn emulate(options: &Options, profiles: &[Profile; 2]) -> anyhow::Result<bool> {
     let mtu = Nic::query(&options.left)?.map_or(1500, |nic| nic.mtu);
-    let under_way = memory::frames_under_way(&profiles, options.frame.map_or(mtu + LINK_HEADER, usize::from));
-    let umem_bytes = match options.umem {
-        Some(bytes) => bytes,
-        None => {
-            memory::bytes_for(under_way.as_ref().map_or_else(|error| anyhow::bail!("{error}"), |frames| Ok(*frames))?)
-        }
-    };
-    memory::check(umem_bytes)?;
+    let under_way = memory::frames_under_way(profiles, options.frame.map_or(mtu + LINK_HEADER, usize::from));
+    let under_way = under_way.unwrap_or([u64::MAX; 2]);
+    let umem_bytes = options.umem.unwrap_or_else(|| memory::bytes_for(under_way));
+    memory::check(umem_bytes, options.umem)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching SIGINT and SIGTERM")?;
@@ -71,13 +72,13 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
     let pair = XdpPair::open(&config(&options.left), &config(&options.right))?;
     let real_time = prepare(options)?;
     let (mode, frames) = (pair.caps(Side::First).mode, pair.caps(Side::First).frames);
-    let directions = directions(options, &profiles, under_way.unwrap_or_default(), frames)?;
+    let directions = directions(options, profiles, under_way, frames)?;
     let baseline = Baseline::of(&pair);
     let mut emulator = Emulator::new(pair, directions, options);
     let (left, right, size) = (&options.left, &options.right, show(umem_bytes));
     eprintln!("linkem: ready: {left} <-> {right}, {mode} mode, {size} of frames");
     let cut = emulator.run(&stop);
-    let (pair, directions, under_way, ran_ns) = emulator.finish();
+    let (pair, directions, under_way, taken) = emulator.finish();
     let way = |at: usize| Way {
         profile: &profiles[at],
         counters: directions[at].counters(),
@@ -85,7 +86,7 @@ fn emulate(options: &Options) -> anyhow::Result<bool> {
         under_way: under_way[at],
         losses: baseline.losses(&pair, directions[at].from, directions[at].to),
     };
-    let report = Report { options, mode, mtu, frames, real_time, ran_ns, ways: [way(0), way(1)] };
+    let report = Report { options, mode, mtu, frames, real_time, taken, ways: [way(0), way(1)] };
     if options.json {
         println!("{}", report.json());
     } else {

@@ -20,11 +20,8 @@ const MOST_OF_FREE: u64 = 75;
 /// Its bit in the capability sets.
 const CAP_IPC_LOCK: u64 = 1 << 14;
 
-/// Frames that both directions can have under way, for frames of `frame_len` bytes.
-///
-/// # Errors
-/// If there is no limit to them.
-pub fn frames_under_way(profiles: &[Profile; 2], frame_len: usize) -> anyhow::Result<[u64; 2]> {
+/// Frames that both directions can have under way, for frames of `frame_len` bytes; `None` if there is no limit.
+pub fn frames_under_way(profiles: &[Profile; 2], frame_len: usize) -> Option<[u64; 2]> {
     let mut frames = [0; 2];
     for (at, profile) in profiles.iter().enumerate() {
         let profile = match profile.rate {
@@ -32,10 +29,9 @@ pub fn frames_under_way(profiles: &[Profile; 2], frame_len: usize) -> anyhow::Re
             // There is no queue without a rate.
             None => Profile { rate: Rate::from_bps(UNLIMITED_BPS), queue: Queue::Bytes(100_000), ..profile.clone() },
         };
-        let most = profile.frames_in_flight(frame_len);
-        frames[at] = most.context("a queue without limit needs all memory: say --queue, or how much with --umem")?;
+        frames[at] = profile.frames_in_flight(frame_len)?;
     }
-    Ok(frames)
+    Some(frames)
 }
 
 /// Bytes of frame memory for so many frames under way.
@@ -44,19 +40,23 @@ pub fn bytes_for(frames: [u64; 2]) -> u64 {
     (under_way.saturating_add(under_way / 100 * MARGIN).saturating_add(RINGS)).saturating_mul(CHUNK)
 }
 
-/// Refuses more than this machine can lock, before anything is taken from it.
+/// Refuses more than this machine can lock, before anything is taken from it; `asked` is what --umem said.
 ///
 /// # Errors
 /// Tells how much there is, and the next step.
-pub fn check(bytes: u64) -> anyhow::Result<()> {
+pub fn check(bytes: u64, asked: Option<u64>) -> anyhow::Result<()> {
     let text = std::fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
     let free = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let free = free.and_then(|rest| size::parse(&rest.trim().replace(" kB", "K")).ok());
     let free = free.context("/proc/meminfo does not tell MemAvailable")?;
+    let most = free / 100 * MOST_OF_FREE;
+    let advice = match asked {
+        Some(_) => format!("say --umem with {} at most", show(most)),
+        None => "make delay, rate or queue smaller, or say --umem with what may be used".into(),
+    };
     ensure!(
-        bytes <= free / 100 * MOST_OF_FREE,
-        "{} of memory are wanted for frames, and {} are free on this machine: make delay, rate or queue smaller, or \
-         say --umem with what may be used",
+        bytes <= most,
+        "{} of memory are wanted for frames, and {} are free on this machine: {advice}",
         show(bytes),
         show(free)
     );
@@ -81,7 +81,7 @@ fn may_lock_any() -> bool {
 mod tests {
     use super::*;
 
-    fn frames(text: &str) -> anyhow::Result<[u64; 2]> {
+    fn frames(text: &str) -> Option<[u64; 2]> {
         frames_under_way(&[text.parse().unwrap(), text.parse().unwrap()], 1514)
     }
 
@@ -93,14 +93,16 @@ mod tests {
         assert_eq!(bytes_for([right, left]), (2 * right + 2 * right / 100 * 25 + 5 * 4096) * 4096);
         // Without a rate it is reckoned as if it were 10 Gbit/s.
         assert!(frames("delay=10ms").unwrap()[0] > 12_500_000 / 1538);
-        assert!(frames("rate=1gbit,delay=1ms,queue=unlimited").unwrap_err().to_string().contains("--umem"));
+        assert_eq!(frames("rate=1gbit,delay=1ms,queue=unlimited"), None);
         assert_eq!(bytes_for([u64::MAX, 5]), u64::MAX);
     }
 
     #[test]
     fn more_than_there_is_is_refused() {
-        let error = check(1 << 50).unwrap_err().to_string();
-        assert!(error.contains("say --umem"), "{error}");
-        check(1 << 20).unwrap();
+        let error = check(1 << 50, None).unwrap_err().to_string();
+        assert!(error.contains("or say --umem"), "{error}");
+        let error = check(1 << 50, Some(1 << 50)).unwrap_err().to_string();
+        assert!(error.contains("say --umem with") && error.ends_with("at most"), "{error}");
+        check(1 << 20, None).unwrap();
     }
 }

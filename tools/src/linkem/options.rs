@@ -3,7 +3,6 @@
 use clap::Parser;
 use farwire::base::time::MILLISECOND;
 use farwire::base::{Nanos, size, time};
-use farwire::link::impair::{Profile, ProfileError};
 use farwire::xdp::Mode;
 
 /// Emulate a link between two interfaces: rate, delay, queue, loss and worse, in real time, for every frame.
@@ -23,76 +22,79 @@ pub struct Options {
     pub right: String,
 
     /// Bits per second on the wire, with preamble, FCS and gap as on Ethernet: 1gbit, 940mbit. Without: no bottleneck.
-    #[arg(long, value_name = "RATE", help_heading = LINK)]
-    rate: Option<String>,
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true, help_heading = LINK)]
+    pub rate: Option<String>,
     /// One-way delay: 50ms. The round trip is twice this, if both directions are alike.
-    #[arg(long, value_name = "TIME", help_heading = LINK)]
-    delay: Option<String>,
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = LINK)]
+    pub delay: Option<String>,
     /// More delay, wandering between nothing and this; frames keep their order.
-    #[arg(long, value_name = "TIME", help_heading = LINK)]
-    jitter: Option<String>,
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = LINK)]
+    pub jitter: Option<String>,
     /// What may wait for the bottleneck (drop-tail), in bytes, time or bandwidth-delay products: 12.5MB, 20ms, 0.1bdp.
     /// Without: 1 BDP of rate and twice the delay, at least 256 full frames.
-    #[arg(long, value_name = "SIZE", help_heading = LINK)]
-    queue: Option<String>,
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = LINK)]
+    pub queue: Option<String>,
     /// The round trip that a BDP is counted by, if it is not twice the delay.
-    #[arg(long, value_name = "TIME", help_heading = LINK)]
-    rtt: Option<String>,
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = LINK)]
+    pub rtt: Option<String>,
     /// Share of frames lost at random: 0.1%, 0.001. They have taken their time on the wire.
-    #[arg(long, value_name = "SHARE", help_heading = LINK)]
-    loss: Option<String>,
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = LINK)]
+    pub loss: Option<String>,
     /// Losses in bursts (Gilbert's model), beside the random ones: share and mean length in full frames, 1%/20. With
     /// --rate a burst lasts as long as these take, else as many frames.
-    #[arg(long, value_name = "SHARE/LEN", help_heading = LINK)]
-    burst_loss: Option<String>,
+    #[arg(long, value_name = "SHARE/LEN", allow_hyphen_values = true, help_heading = LINK)]
+    pub burst_loss: Option<String>,
     /// Frames held back so that others overtake them: share and by how much, 1%/2ms.
-    #[arg(long, value_name = "SHARE/TIME", help_heading = LINK)]
-    reorder: Option<String>,
+    #[arg(long, value_name = "SHARE/TIME", allow_hyphen_values = true, help_heading = LINK)]
+    pub reorder: Option<String>,
     /// Share of frames that arrive twice.
-    #[arg(long, value_name = "SHARE", help_heading = LINK)]
-    duplicate: Option<String>,
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = LINK)]
+    pub duplicate: Option<String>,
     /// Share of frames that arrive with one flipped bit.
-    #[arg(long, value_name = "SHARE", help_heading = LINK)]
-    corrupt: Option<String>,
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, help_heading = LINK)]
+    pub corrupt: Option<String>,
     /// The cable is pulled, from when and for how long: 20s+3s. May be given again.
-    #[arg(long, value_name = "AT+FOR", help_heading = LINK)]
-    outage: Vec<String>,
+    #[arg(long, value_name = "AT+FOR", allow_hyphen_values = true, help_heading = LINK)]
+    pub outage: Vec<String>,
     /// Another rate from then on: 40s=500mbit. May be given again, as the next two.
-    #[arg(long, value_name = "AT=RATE", help_heading = LINK)]
-    rate_at: Vec<String>,
+    #[arg(long, value_name = "AT=RATE", allow_hyphen_values = true, help_heading = LINK)]
+    pub rate_at: Vec<String>,
     /// Another random loss from then on.
-    #[arg(long, value_name = "AT=SHARE", help_heading = LINK)]
-    loss_at: Vec<String>,
+    #[arg(long, value_name = "AT=SHARE", allow_hyphen_values = true, help_heading = LINK)]
+    pub loss_at: Vec<String>,
     /// Another delay from then on.
-    #[arg(long, value_name = "AT=TIME", help_heading = LINK)]
-    delay_at: Vec<String>,
+    #[arg(long, value_name = "AT=TIME", allow_hyphen_values = true, help_heading = LINK)]
+    pub delay_at: Vec<String>,
     /// What is different towards RIGHT: rate=20mbit,delay=5ms,burst=1%/20,rate@40s=1mbit. Keys as the options above.
-    #[arg(long = "right", value_name = "KEY=VALUE,…", help_heading = LINK)]
-    to_right: Option<String>,
+    #[arg(long = "right", value_name = "KEY=VALUE,…", allow_hyphen_values = true, help_heading = LINK)]
+    pub to_right: Option<String>,
     /// What is different towards LEFT.
-    #[arg(long = "left", value_name = "KEY=VALUE,…", help_heading = LINK)]
-    to_left: Option<String>,
+    #[arg(long = "left", value_name = "KEY=VALUE,…", allow_hyphen_values = true, help_heading = LINK)]
+    pub to_left: Option<String>,
     /// Which dice are thrown: the same seed and the same frames give the same losses.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = LINK)]
     pub seed: u64,
 
     /// End after this time; otherwise with Ctrl-C or SIGTERM. Times count from the line `linkem: ready` on.
-    #[arg(long, value_name = "TIME", value_parser = span, help_heading = RUN)]
+    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true, help_heading = RUN)]
     pub duration: Option<Nanos>,
     /// Print what each direction carries, every so often.
-    #[arg(long, value_name = "TIME", value_parser = at_least_a_millisecond, help_heading = RUN)]
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_millisecond,
+        allow_hyphen_values = true, help_heading = RUN)]
     pub interval: Option<Nanos>,
     /// Print the report as one JSON object.
     #[arg(long, help_heading = RUN)]
     pub json: bool,
     /// Put the bytes sent per this time into the JSON, for plots.
-    #[arg(long, value_name = "TIME", value_parser = at_least_a_millisecond, requires = "json", help_heading = RUN)]
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_millisecond,
+        allow_hyphen_values = true, requires = "json", help_heading = RUN)]
     pub bins: Option<Nanos>,
 
     /// How far apart turns are while frames come or go. Lower: frames leave more punctually, at more CPU time (50us
-    /// takes half as much again as 100us). Higher: the other way round. Frames leave up to this late, half of it on
-    /// the average; a link that is nearly idle is served at once.
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "100us", help_heading = MACHINE)]
+    /// takes half as much again as 100us). Higher, up to 10ms: the other way round. Frames leave up to this late, half
+    /// of it on the average; a link that is nearly idle is served at once.
+    #[arg(long, value_name = "TIME", value_parser = granularity,
+        allow_hyphen_values = true, default_value = "100us", help_heading = MACHINE)]
     pub granularity: Nanos,
     /// Never sleep: for a machine with a core to spare. Ordinary priority, since the core would never be free.
     #[arg(long, help_heading = MACHINE)]
@@ -106,14 +108,15 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value = "last", value_parser = cpu, help_heading = MACHINE)]
     pub cpu: Cpu,
     /// Memory for frames, which is locked. Without: what the profile can have under way, in frames of --frame.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse, help_heading = MACHINE)]
+    #[arg(long, value_name = "SIZE", value_parser = umem, allow_hyphen_values = true, help_heading = MACHINE)]
     pub umem: Option<u64>,
     /// Length of frame that the memory is sized for: each takes 4096 bytes of it, however short. Without: the MTU's.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(60..=4096), help_heading = MACHINE)]
     pub frame: Option<u16>,
     /// A run is invalid if more than one frame in 100 leaves, or is noticed, later than this after it should have been,
     /// or more than one in 1000 later than ten times this.
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "1ms", help_heading = MACHINE)]
+    #[arg(long, value_name = "TIME", value_parser = span,
+        allow_hyphen_values = true, default_value = "1ms", help_heading = MACHINE)]
     pub late: Nanos,
     /// How frames pass between driver and program: auto, zerocopy, copy, skb.
     #[arg(long, value_name = "MODE", default_value_t = Mode::Auto, help_heading = MACHINE)]
@@ -125,15 +128,16 @@ const RUN: &str = "The run";
 const MACHINE: &str = "The machine";
 
 const AFTERWARDS: &str = "\
-The report at the end tells for each direction what came, what was dropped and why, what left, and how long frames
-waited in the queue. It also tells whether the emulator itself kept up. If it did not (frames left late, or were dropped
-for its own sake: no free memory, full rings, frames longer than the MTU) the run says nothing about the link, and is
-marked as invalid.
+The report at the end tells for each direction what came, what was dropped and why, what left, and how long frames \
+waited in the queue. It also tells whether the emulator itself kept up. If it did not (frames left late, or were \
+dropped for its own sake: no free memory, full rings, frames longer than the MTU) the run says nothing about the link, \
+and is marked as invalid.
 
 Exit status: 0 done, 1 could not start or lost an interface, 2 wrong usage, 3 done, but the run is invalid.
 
-Neighbours must send real frames, with checksums filled in: on veth and virtual NICs switch segmentation and checksum
-offload off (`ethtool -K eth1 tso off gso off tx off`; `tools/netlab up --hosts 3 --offloads off` does).
+The interfaces have the same MTU, 3400 at most. Neighbours must send real frames, with checksums filled in: on veth \
+and virtual NICs switch segmentation and checksum offload off (`ethtool -K eth1 tso off gso off tx off`; \
+`tools/netlab up --hosts 3 --offloads off` does).
 
 Example, a transatlantic gigabit with a little loss, on a machine of three hosts:
   tools/netlab up --hosts 3 --offloads off
@@ -145,39 +149,6 @@ A satellite, asymmetric, that is gone for three seconds:
 
 /// The directions, in the order of everything that there is for each.
 pub const DIRECTIONS: [&str; 2] = ["right", "left"];
-
-impl Options {
-    /// The profile towards RIGHT and the one towards LEFT.
-    ///
-    /// # Errors
-    /// Names the key, the value and the next step.
-    pub fn profiles(&self) -> Result<[Profile; 2], ProfileError> {
-        let both: Profile = self.for_both().parse()?;
-        let with = |text: &Option<String>| text.as_ref().map_or(Ok(both.clone()), |text| both.with(text));
-        Ok([with(&self.to_right)?, with(&self.to_left)?])
-    }
-
-    /// The options for both directions as the text of a profile.
-    fn for_both(&self) -> String {
-        let single = [
-            ("rate", &self.rate),
-            ("delay", &self.delay),
-            ("jitter", &self.jitter),
-            ("queue", &self.queue),
-            ("rtt", &self.rtt),
-            ("loss", &self.loss),
-            ("burst", &self.burst_loss),
-            ("reorder", &self.reorder),
-            ("duplicate", &self.duplicate),
-            ("corrupt", &self.corrupt),
-        ];
-        let single = single.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
-        let outages = self.outage.iter().map(|value| format!("outage={value}"));
-        let changes = [("rate", &self.rate_at), ("loss", &self.loss_at), ("delay", &self.delay_at)];
-        let changes = changes.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key}@{value}")));
-        single.chain(outages).chain(changes).collect::<Vec<_>>().join(",")
-    }
-}
 
 /// Where to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -207,6 +178,22 @@ fn span(text: &str) -> Result<Nanos, String> {
     }
 }
 
+/// Frames leave up to so late: with more there is no delay left that the link could be said to have.
+fn granularity(text: &str) -> Result<Nanos, String> {
+    match span(text)? {
+        span if span > 10 * MILLISECOND => Err("every frame would leave so late; say 10ms at most".into()),
+        span => Ok(span),
+    }
+}
+
+/// Memory that a pair can be opened with.
+fn umem(text: &str) -> Result<u64, String> {
+    match size::parse(text)? {
+        bytes if bytes < 1 << 20 => Err("too little for the rings; say 1MiB at least".into()),
+        bytes => Ok(bytes),
+    }
+}
+
 /// What a line is printed or a number kept for: more of them would be a load of their own.
 fn at_least_a_millisecond(text: &str) -> Result<Nanos, String> {
     match span(text)? {
@@ -220,54 +207,27 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn profiles(arguments: &[&str]) -> Result<[String; 2], String> {
-        let options = Options::try_parse_from(["linkem", "eth1", "eth2"].iter().chain(arguments)).unwrap();
-        options.profiles().map(|both| both.map(|one| one.to_string())).map_err(|error| error.to_string())
-    }
-
     #[test]
     fn the_command_line_is_sound() {
         Options::command().debug_assert();
     }
 
     #[test]
-    fn every_option_reaches_both_directions_and_overrides_reach_one() {
-        let arguments = "--rate 1gbit --delay 50ms --jitter 1ms --queue 2bdp --rtt 120ms --loss 0.1% \
-                         --burst-loss 1%/20 --reorder 1%/2ms --duplicate 0.5% --corrupt 0.25% --outage 20s+3s \
-                         --outage 30s+1s --rate-at 40s=500mbit --loss-at 50s=1% --delay-at 60s=9ms \
-                         --left rate=2mbit,rate@41s=3mbit";
-        let [right, left] = profiles(&arguments.split_whitespace().collect::<Vec<_>>()).unwrap();
-        for part in ["rate=1gbit", "delay=50ms", "jitter=1ms", "queue=2bdp", "rtt=120ms", "loss=0.1%", "burst=1%/20"] {
-            assert!(right.split(',').any(|have| have == part), "{part} in {right}");
+    fn paragraphs_of_the_help_are_wrapped_where_the_terminal_ends() {
+        let said = AFTERWARDS.split("\n\n").filter(|paragraph| !paragraph.starts_with("Example"));
+        for paragraph in said {
+            assert!(!paragraph.contains('\n') && !paragraph.contains("  "), "{paragraph}");
         }
-        for part in ["reorder=1%/2ms", "duplicate=0.5%", "corrupt=0.25%", "outage=20s+3s", "outage=30s+1s"] {
-            assert!(right.split(',').any(|have| have == part), "{part} in {right}");
-        }
-        for part in ["rate@40s=500mbit", "loss@50s=1%", "delay@60s=9ms"] {
-            assert!(right.split(',').any(|have| have == part), "{part} in {right}");
-            assert!(left.split(',').any(|have| have == part), "{part} in {left}");
-        }
-        assert!(
-            left.contains("rate=2mbit,") && left.contains("rate@41s=3mbit") && left.contains("delay=50ms"),
-            "{left}"
-        );
+        assert!(AFTERWARDS.contains("MTU, 3400 at most"));
     }
 
     #[test]
-    fn what_can_not_be_is_named() {
-        for (arguments, text) in [
-            (["--rate", "0"], "rate=0"),
-            (["--loss", "150%"], "loss=1.5"),
-            (["--delay", "50"], "delay=50"),
-            (["--queue", "10"], "queue=10"),
-            (["--right", "speed=3"], "speed=3: there is no such key"),
-            (["--outage", "3s"], "outage=3s"),
-        ] {
-            let error = profiles(&arguments).unwrap_err();
-            assert!(error.starts_with(text), "{arguments:?}: {error}");
-        }
+    fn what_can_not_be_is_refused() {
         for wrong in [
             ["--granularity", "0"],
+            ["--granularity", "10s"],
+            ["--umem", "4KiB"],
+            ["--umem", "-5MB"],
             ["--duration", "-1s"],
             ["--bins", "10ms"],
             ["--interval", "10us"],

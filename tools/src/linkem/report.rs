@@ -3,13 +3,12 @@
 use std::fmt::Write;
 
 use farwire::base::size::show as bytes;
-use farwire::base::time::SECOND;
 use farwire::base::{Nanos, Rate};
 use farwire::link::impair::{Counters, Profile};
 use farwire::obs::hist::{Histogram, Percentiles, Unit, show};
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
+use crate::clock::Taken;
 use crate::direction::Seen;
 use crate::options::{DIRECTIONS, Options};
 use crate::own::Loss;
@@ -29,7 +28,7 @@ pub struct Report<'a> {
     pub frames: usize,
     /// Whether the real-time priority asked for was granted.
     pub real_time: bool,
-    pub ran_ns: Nanos,
+    pub taken: Taken,
     pub ways: [Way<'a>; 2],
 }
 
@@ -58,10 +57,13 @@ impl Report<'_> {
             for (times, of) in MAY_BE_LATE {
                 let bound_ns = self.options.late * times;
                 let bound = show(bound_ns, Unit::Nanoseconds);
-                let left = (&way.seen.late, format!("left more than {bound} late"));
-                let came = (&way.seen.unnoticed, format!("may have come more than {bound} before they were noticed"));
-                for (spans, what) in [left, came] {
-                    let (late, total) = (beyond(spans, bound_ns), spans.count());
+                let left = (&way.seen.late, way.seen.sent.frames, format!("left more than {bound} late"));
+                // Of all that came: those that woke the emulator were noticed at once, and are in no histogram.
+                let came = way.counters.offered.frames;
+                let came =
+                    (&way.seen.unnoticed, came, format!("may have come more than {bound} before they were noticed"));
+                for (spans, total, what) in [left, came] {
+                    let late = beyond(spans, bound_ns);
                     if late * of > total {
                         reasons.push(format!("{name}: {late} of {total} frames {what}: the machine is busy"));
                     }
@@ -85,8 +87,8 @@ impl Report<'_> {
             "granularity_ns": self.options.granularity,
             "late_bound_ns": self.options.late,
             "real_time": self.real_time,
-            "seconds": self.seconds(),
-            "cpu_share": cpu_seconds() / self.seconds(),
+            "seconds": self.taken.seconds(),
+            "cpu_share": self.taken.cpu_share(),
             "invalid": !reasons.is_empty(),
             "reasons": reasons,
         });
@@ -106,17 +108,18 @@ impl Report<'_> {
         let _ = writeln!(
             text,
             "{title}: {:.1} s, {} mode, seed {}, {:.0} % of a CPU{}",
-            self.seconds(),
+            self.taken.seconds(),
             self.mode,
             self.options.seed,
-            100.0 * cpu_seconds() / self.seconds(),
+            100.0 * self.taken.cpu_share(),
             if self.real_time { ", real-time priority" } else { "" },
         );
         for (way, name) in self.ways.iter().zip(DIRECTIONS) {
             let _ = writeln!(text, "  to {name:<6} {}", way.profile);
         }
         let _ = writeln!(text, "{:<28}{:>24}{:>24}", "", "to right", "to left");
-        let [right, left] = [self.ways[0].rows(self.seconds()), self.ways[1].rows(self.seconds())];
+        let seconds = self.taken.seconds();
+        let [right, left] = [self.ways[0].rows(seconds), self.ways[1].rows(seconds)];
         for (right, left) in right.iter().zip(&left) {
             if right.1 != "0" || left.1 != "0" {
                 let _ = writeln!(text, "{:<28}{:>24}{:>24}", right.0, right.1, left.1);
@@ -132,10 +135,6 @@ impl Report<'_> {
             }
         }
         text
-    }
-
-    fn seconds(&self) -> f64 {
-        (self.ran_ns.max(1)) as f64 / SECOND as f64
     }
 }
 
@@ -194,9 +193,47 @@ fn beyond(spans: &Histogram, bound: Nanos) -> u64 {
     spans.recorded().filter(|(value, _)| *value > bound).map(|(_, times)| times).sum()
 }
 
-/// User and system time of this process. What the kernel does for others in our system calls is among it.
-fn cpu_seconds() -> f64 {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    seconds(usage.user_time()) + seconds(usage.system_time())
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+    use farwire::base::time::MILLISECOND;
+    use farwire::link::impair::Tally;
+
+    use super::*;
+
+    /// What a report says against a run: of `came` frames to the right `polled` were taken without being woken by one,
+    /// `slow` of them 2 ms after they may have come, and all left in time.
+    fn reasons(came: u64, polled: u64, slow: u64) -> Vec<String> {
+        let options = Options::try_parse_from(["linkem", "eth1", "eth2"]).unwrap();
+        let (profile, counters) = (Profile::default(), Counters::default());
+        let busy = Counters { offered: Tally { frames: came, bytes: came * 100 }, ..Counters::default() };
+        let (idle, mut seen) = (Seen::new(None), Seen::new(None));
+        seen.sent.frames = came;
+        seen.late.record_n(0, came);
+        seen.unnoticed.record_n(1000, polled - slow);
+        seen.unnoticed.record_n(2 * MILLISECOND, slow);
+        let way = |counters, seen| Way { profile: &profile, counters, seen, under_way: 0, losses: Vec::new() };
+        let report = Report {
+            options: &options,
+            mode: "copy",
+            mtu: 1500,
+            frames: 1024,
+            real_time: false,
+            taken: Taken { ns: 2_000_000_000, cpu: Duration::from_millis(500) },
+            ways: [way(&busy, &seen), way(&counters, &idle)],
+        };
+        assert_eq!(report.json()["cpu_share"], 0.25);
+        assert!(report.table().contains("2.0 s, copy mode, seed 1, 25 % of a CPU"), "{}", report.table());
+        report.reasons()
+    }
+
+    #[test]
+    fn frames_noticed_late_are_counted_among_all_that_came() {
+        assert_eq!(reasons(2970, 12, 6), [""; 0]);
+        let told = "right: 31 of 3000 frames may have come more than 1.00 ms before they were noticed";
+        let reasons = reasons(3000, 40, 31);
+        assert!(reasons.len() == 1 && reasons[0].starts_with(told), "{reasons:?}");
+    }
 }

@@ -9,7 +9,7 @@ use farwire::base::time::NEVER;
 use farwire::xdp::XdpPair;
 use farwire::xdp::pair::{SIDES, Side};
 
-use crate::clock::{Clock, Woken};
+use crate::clock::{Clock, Taken, Woken};
 use crate::direction::Direction;
 use crate::interval::Interval;
 use crate::options::Options;
@@ -63,12 +63,12 @@ impl Emulator {
         Ok(())
     }
 
-    /// Ends the run: gives back what is under way, and says how long it ran.
-    pub fn finish(mut self) -> (XdpPair, [Direction; 2], [usize; 2], Nanos) {
-        let ran_ns = self.clock.now();
+    /// Ends the run: gives back what is under way, and says what the run took.
+    pub fn finish(mut self) -> (XdpPair, [Direction; 2], [usize; 2], Taken) {
+        let taken = self.clock.taken();
         let [right, left] = &mut self.directions;
         let under_way = [right.abandon(&mut self.pair), left.abandon(&mut self.pair)];
-        (self.pair, self.directions, under_way, ran_ns)
+        (self.pair, self.directions, under_way, taken)
     }
 
     /// One turn: arrivals of both sides, then departures of both. Says whether anything arrived.

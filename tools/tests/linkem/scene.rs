@@ -56,11 +56,11 @@ impl Scene {
         Running { child, said: Some(said) }
     }
 
-    /// Runs the emulator to its end, which is an error.
-    pub fn refusal(&self, arguments: &str) -> String {
+    /// Runs the emulator to its end, which is an error of this exit status.
+    pub fn refusal(&self, arguments: &str, expected: i32) -> String {
         let Output { status, stderr, stdout } = self.command(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&stderr).into_owned();
-        assert!(matches!(status.code(), Some(1 | 2)) && stdout.is_empty(), "{arguments}: {status}, {said}");
+        assert!(status.code() == Some(expected) && stdout.is_empty(), "{arguments}: {status}, {said}");
         self.nothing_left();
         said
     }

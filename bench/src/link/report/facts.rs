@@ -23,6 +23,7 @@ pub fn opening(results: &Results) -> Vec<Block> {
         format!("{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel)
     });
     let commits: Vec<String> = each(&|run| run.machine.commit.clone()).collect();
+    let commits = if commits.is_empty() { String::new() } else { format!("; commit {}", commits.join(", ")) };
     let days: Vec<String> = each(&|run| day(run.at)).collect();
     let failed = records.iter().filter(|run| run.error.is_some()).count();
     let invalid = records.iter().filter(|run| run.error.is_none() && !run.invalid.is_empty()).count();
@@ -33,7 +34,7 @@ pub fn opening(results: &Results) -> Vec<Block> {
     };
     let (runs, sittings) = (records.len(), results.sittings.len());
     let mut items = vec![
-        format!("runs: {runs}, {days}, sittings: {sittings}; commit {}", commits.join(", ")),
+        format!("runs: {runs}, {days}, sittings: {sittings}{commits}"),
         format!("disturbed or invalid to the end, so that they do not count: {invalid}; contender failed: {failed}"),
     ];
     items.extend(machines.map(|machine| format!("{machine}: all three hosts and the emulator on it")));

@@ -97,5 +97,5 @@ fn the_report_is_as_it_was_found_good() {
 #[test]
 fn a_report_of_nothing_is_a_report() {
     let text = document::markdown(&blocks(&Results::default()));
-    assert!(text.contains("nothing measured yet") && text.contains("not measured"), "{text}");
+    assert!(text.contains("nothing measured yet, sittings: 0\n") && text.contains("not measured"), "{text}");
 }
