@@ -44,8 +44,8 @@ const CLIMB_EVERY_RTTS: Nanos = 4;
 const SOONER: Nanos = 4;
 /// What is kept of a higher rate that was carried, as a trial does not see half a percent; all of what was configured.
 const KEPT: f64 = 0.995;
-/// Losses above the usual by this share come from a queue, if there is one. Lower: chance, in spans of a hundred packets.
-/// Higher: others' queues, which come and go, hide our own.
+/// Losses above the usual by this share come from a queue, if there is one. Lower: chance, in spans of a hundred
+/// packets. Higher: others' queues, which come and go, hide our own.
 const DROPS: f64 = 0.01;
 /// A measured rate is short of the link's by about this: so much is tried first.
 const MEASURED_SHORT: f64 = 0.05;

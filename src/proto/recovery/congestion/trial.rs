@@ -75,8 +75,8 @@ impl Climb {
         self.step
     }
 
-    /// A trial of `step` above `from_bps` that begins now and is sent in spans of `epoch`. Its queue must stand out from
-    /// `slack_ns` of round trips that wander.
+    /// A trial of `step` above `from_bps` that begins now and is sent in spans of `epoch`. Its queue must stand out
+    /// from `slack_ns` of round trips that wander.
     pub fn trial(&self, now: Nanos, epoch: u32, (step, from_bps): (f64, f64), slack_ns: Nanos) -> Trial {
         let packets_ns = QUEUE_PACKETS * self.mss as f64 * 8e9 / from_bps;
         let queue_ns = QUEUE_NS.max(packets_ns) + 2.0 * slack_ns as f64;

@@ -43,9 +43,9 @@ const QUANTA: u64 = 3;
 /// What one burst takes at the rate, as the pacer has it.
 const QUANTUM_NS: Nanos = 40_000;
 
-/// From this round trip on the second window shows the bandwidth to some percent: its data takes 2 ms. Lower: a third
-/// may be missing. Higher: probing's queue stands before it is known.
-const TELLING_RTT_NS: Nanos = 16_000_000;
+/// From this round trip on the second window shows the bandwidth to some percent: its data takes 5 ms. Lower: the turns
+/// of workers make it a third too high (seen at 20 ms). Higher: probing's queue stands before it is known.
+const TELLING_RTT_NS: Nanos = 40_000_000;
 
 /// What the controller is doing.
 #[derive(Clone, Copy, PartialEq, Debug)]
