@@ -69,7 +69,7 @@ impl EndpointConfig {
         self.algorithm(Algorithm::Fixed(rate))
     }
 
-    /// The link is ours at the rate that is measured before the first bulk data: [`Algorithm::Auto`].
+    /// The link is ours at the rate that is measured with the first data: [`Algorithm::Auto`].
     #[must_use]
     pub fn measured_rate(self) -> EndpointConfig {
         self.algorithm(Algorithm::Auto)

@@ -168,7 +168,7 @@ pub struct Common {
     /// The link is ours: at this rate, for example 9.5gbit (bits on the wire), or auto: at what it is measured to carry
     ///
     /// Either holds its rate under loss and steps down only where the link proves to carry less. auto measures with
-    /// bursts of the first data, within three round trips, then follows what the link carries. Do not share the link
+    /// the first data, within a few round trips, then follows what the link carries. Do not share the link
     /// with others.
     #[arg(long, value_name = "RATE|auto", value_parser = own_rate)]
     pub rate: Option<OwnRate>,

@@ -59,8 +59,8 @@ fn once(stage: &Stage, job: &Job, contenders: &[Contender], machine: &Machine, s
         Scene::Outage => Faults::Outage { span_s: job.seconds / super::plan::OUTAGE_SPANS },
         _ => Faults::None,
     };
-    // Each round has losses of its own, and all contenders of a round the same.
     let soak = (job.scene == Scene::Cost).then(Soak::start).transpose()?;
+    // Each round has losses of its own, and all contenders of a round the same.
     let link = stage.link(&job.cell, faults, job.round as u64)?;
     let flows = flows(stage, job, contenders, link.start, stop);
     let LinkReport { right, cpu_seconds, mut invalid } = link.end(job.seconds)?;

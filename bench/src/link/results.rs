@@ -99,11 +99,13 @@ struct Found {
     whole: u64,
     /// The number of the last line, if the program was killed while it wrote that.
     cut: Option<usize>,
+    /// The last line is whole but for its end.
+    open: bool,
 }
 
 impl Found {
     fn parse(mut from: impl BufRead) -> anyhow::Result<Found> {
-        let mut found = Found { results: Results::default(), whole: 0, cut: None };
+        let mut found = Found { results: Results::default(), whole: 0, cut: None, open: false };
         // Bytes, since a cut may go through a character.
         let mut text = Vec::new();
         for number in 1.. {
@@ -114,7 +116,7 @@ impl Found {
             }
             let last = from.fill_buf()?.is_empty();
             match serde_json::from_slice(&text) {
-                _ if !text.ends_with(b"\n") => found.cut = Some(number),
+                Err(_) if !text.ends_with(b"\n") => found.cut = Some(number),
                 // Somebody's editor has put an end to it.
                 Err(error) if last && error.is_eof() => found.cut = Some(number),
                 Ok(Line::Sitting(sitting)) => found.results.sittings.push(sitting),
@@ -125,6 +127,7 @@ impl Found {
                 ),
             }
             found.whole += if found.cut.is_none() { length } else { 0 };
+            found.open = found.cut.is_none() && !text.ends_with(b"\n");
         }
         Ok(found)
     }
@@ -160,11 +163,18 @@ impl Journal {
             format!("--resume {path}: no file of results that can be gone on with; say one, or leave --resume out")
         })?;
         let found = Found::parse(BufReader::new(&file)).with_context(named)?;
-        ensure!(found.whole > 0, "--resume {}: there is nothing in it to go on with; leave it out", path.display());
+        ensure!(
+            found.whole > 0 || found.cut.is_some(),
+            "--resume {}: there is nothing in it to go on with; leave it out",
+            path.display()
+        );
         found.warn(path);
-        // What comes next must not stand behind a fragment.
+        // What comes next must not stand behind a fragment, nor in the same line.
         file.set_len(found.whole)?;
         file.seek(SeekFrom::End(0))?;
+        if found.open {
+            file.write_all(b"\n")?;
+        }
         Ok((Journal { path: path.to_owned(), file }, found.results))
     }
 

@@ -75,6 +75,8 @@ mod tests {
                 std::thread::sleep(LOOK);
             }
             assert!(stop.requested());
+            // The second one has to be handled as well: were it the end, this test would not see its own.
+            std::thread::sleep(5 * LOOK);
         }
     }
 

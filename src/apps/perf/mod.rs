@@ -166,7 +166,7 @@ pub struct PathModel {
     pub state: String,
     /// The path's bandwidth in wire bits per second, where it is modelled.
     pub bandwidth_bps: Option<u64>,
-    /// What it was measured to be before the first data, where it was.
+    /// What it was measured to be at the start, where it was.
     #[serde(default)]
     pub measured_bps: Option<u64>,
     /// Pacing in wire bits per second.

@@ -87,8 +87,7 @@ pub struct Recovery {
     cwnd_bytes: u64,
     /// The last packet filled the window, or the window shrank below what was in flight since.
     window_full: bool,
-    /// What the controller wants sent, likewise.
-    /// The controller counts what is sent.
+    /// The controller counts what is sent, likewise.
     measuring: bool,
     totals: Totals,
     /// The round trip ends when this number is acknowledged.

@@ -79,7 +79,7 @@ pub struct RecoveryStats {
     pub state: &'static str,
     /// Pacing rate in wire bits per second, where paced.
     pub pacing_bps: Option<u64>,
-    /// Wire bits per second that the link was measured to carry before the first data, where it was.
+    /// Wire bits per second that the link was measured to carry at the start, where it was.
     pub measured_bps: Option<u64>,
     /// Smoothed round trip.
     pub srtt_ns: Nanos,

@@ -170,6 +170,7 @@ fn jitter_is_no_queue() {
     for (algorithm, link, least) in [
         (fixed(25), "rate=50mbit,delay=20ms,jitter=10ms", 0.47),
         (fixed(50), "rate=100mbit,delay=20ms,jitter=20ms", 0.46),
+        (fixed(25), "rate=50mbit,delay=20ms,jitter=10ms,loss=3%", 0.46),
         (Algorithm::Auto, "rate=50mbit,delay=20ms,jitter=10ms", 0.85),
     ] {
         let (flow, seen) = ten_seconds(algorithm, link);

@@ -18,8 +18,8 @@ pub struct Auto {
     phase: Phase,
     /// Window, once the link is owned.
     cwnd: u64,
-    /// When the first packet that measures left, and its number.
-    began: Option<(Nanos, u64)>,
+    /// When the first packets left, since there was a pause.
+    began_ns: Option<Nanos>,
     measured: Option<Rate>,
     notice: Option<Notice>,
 }
@@ -35,15 +35,14 @@ impl Auto {
     /// Measures as soon as there is enough to send.
     pub fn new(mss: u64, max_ack_delay_ns: Nanos, rtt: &Rtt) -> Auto {
         let phase = Phase::Measuring(Box::new(Bbr::new(mss, max_ack_delay_ns, rtt)));
-        Auto { mss, max_ack_delay_ns, phase, cwnd: 0, began: None, measured: None, notice: None }
+        Auto { mss, max_ack_delay_ns, phase, cwnd: 0, began_ns: None, measured: None, notice: None }
     }
 
-    /// The bottleneck's rate is known: from now on the link is ours.
-    fn own(&mut self, ack: &AckSample<'_>, rate: Rate) {
-        let keeper = Keeper::measured(rate, self.mss, ack);
-        let (began_ns, first) = self.began.unwrap_or((ack.now, ack.next_number));
-        let why = Why::Measured { took_ns: ack.now - began_ns, packets: ack.next_number - first };
-        self.notice = Some(Notice { from: rate, to: keeper.rate(), why });
+    /// The bottleneck's rate is known: from now on the link is ours, at a share of it to begin with.
+    fn own(&mut self, ack: &AckSample<'_>, rate: Rate, share: f64) {
+        let keeper = Keeper::measured(Rate::nearest(rate.bps() as f64 * share), self.mss, ack);
+        let took_ns = ack.now - self.began_ns.unwrap_or(ack.now);
+        self.notice = Some(Notice { from: rate, to: keeper.rate(), why: Why::Measured { took_ns } });
         self.measured = Some(rate);
         self.phase = Phase::Owning(Box::new(keeper));
     }
@@ -64,6 +63,7 @@ impl Controller for Auto {
     }
 
     fn on_restart(&mut self, now: Nanos) {
+        self.began_ns = Some(now);
         if let Some(bbr) = self.starting() {
             bbr.on_restart(now);
         }
@@ -72,10 +72,10 @@ impl Controller for Auto {
     fn on_ack(&mut self, ack: &AckSample<'_>) {
         match &mut self.phase {
             Phase::Measuring(bbr) => {
-                self.began.get_or_insert((ack.now - ack.rtt.latest_ns().min(ack.now), ack.largest_newly_acked));
+                self.began_ns.get_or_insert(ack.now.saturating_sub(ack.rtt.latest_ns()));
                 bbr.on_ack(ack);
-                if let Some(bps) = bbr.found_bps() {
-                    self.own(ack, Rate::nearest(bps as f64));
+                if let Some((bps, share)) = bbr.found() {
+                    self.own(ack, Rate::nearest(bps as f64), share);
                 }
             }
             Phase::Owning(keeper) => keeper.on_ack(ack),

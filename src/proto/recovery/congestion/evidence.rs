@@ -172,17 +172,10 @@ impl Evidence {
         self.bad = Sum::default();
     }
 
-    /// A span is told at `now`, with what its round trips are longer than the shortest one, what of that is taken for a
-    /// queue, and the wire bytes `delivered` so far.
-    pub fn on_span(
-        &mut self,
-        now: Nanos,
-        span: &Span,
-        (beyond_ns, queue_ns): (Nanos, Nanos),
-        delivered: u64,
-    ) -> Option<Finding> {
-        if !span.is_known() || span.app_limited {
-            // An outage, or little or nothing was sent: what arrives tells what there was to send.
+    /// A span is told at `now`, with its queue, and the wire bytes `delivered` so far.
+    pub fn on_span(&mut self, now: Nanos, span: &Span, queue_ns: Nanos, delivered: u64) -> Option<Finding> {
+        if !span.is_known() {
+            // An outage, or nothing was sent.
             self.forget();
             return None;
         }
@@ -194,8 +187,7 @@ impl Evidence {
             self.busy_since_ns = now;
             self.standing = Run::default();
             self.learn_quiet();
-            // What is lost while there may be a queue is not the link's own.
-            self.quiet = Some(*span).filter(|_| beyond_ns < QUEUE_NS);
+            self.quiet = Some(*span);
         }
         self.busy.push_back((now, delivered));
         if self.busy.len() > RATE_SPANS {

@@ -4,15 +4,21 @@
 //! Every step is checked. A step down for losses that does not lessen them is taken back; so is one for a queue that
 //! does not go, which is a longer way and no queue, or that went by itself; a step up is kept if the link carried it.
 
+mod climbing;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use super::auto::MARGIN;
-use super::evidence::{Evidence, Finding, QUEUE_LIMIT_NS, QUEUE_NS, Sum};
+use super::evidence::{Evidence, Finding, QUEUE_LIMIT_NS, Sum};
 use super::spans::{Span, Spans};
-use super::trial::{Climb, Outcome, Trial};
+use super::trial::{Climb, Trial};
 use super::wander::Wander;
-use super::{AckSample, LossSample, Notice, Why};
+use super::{AckSample, LossSample, Notice};
 use crate::base::time::{MILLISECOND, SECOND};
 use crate::base::{Nanos, Rate};
 use crate::proto::received::ACK_DELAY_NS;
+use words::{Reason, Words};
 
 /// Length of a span. Lower: a preempted receiver fills several. Higher: a narrower link is noticed later.
 const SPAN_NS: Nanos = 20 * MILLISECOND;
@@ -35,22 +41,18 @@ const TRIED_SPANS: u32 = 3;
 const IMMUNE_NS: Nanos = 10 * SECOND;
 /// … so often at most (10 s to 640 s).
 const IMMUNE_DOUBLINGS: u32 = 6;
-/// A higher rate is tried this often, and no more than once in as many round trips. Lower: the queue of the trials,
-/// 2 ms, is felt. Higher: a link that got wider is noticed later.
-const CLIMB_EVERY_NS: Nanos = SECOND;
-const CLIMB_EVERY_RTTS: Nanos = 4;
 /// After a step down the rate before is tried so much sooner: a host that got no core for a while looks like a link
 /// that was narrow for a while.
 const SOONER: Nanos = 4;
-/// What is kept of a higher rate that was carried, as a trial does not see half a percent; all of what was configured.
-const KEPT: f64 = 0.995;
-/// Losses above the usual by this share come from a queue, if there is one. Lower: chance, in spans of a hundred
-/// packets. Higher: others' queues, which come and go, hide our own.
-const DROPS: f64 = 0.01;
-/// A measured rate is short of the link's by about this: so much is tried first.
+/// Losses that differ by less than this are the same.
+const SAME_LOSS: f64 = 0.01;
+/// Who sends less than this share of the rate, and has no more to send, makes no queue and fills no link: what arrives
+/// tells what there was to send. Lower: ACKs and control packets beside a flow the other way are taken for a narrow
+/// link. Higher: an application that keeps a narrower link full is not noticed.
+const LITTLE: f64 = 0.1;
+/// A measured rate is short of the link's by about this: so much is tried first. Lower: more trials until the link is
+/// full. Higher: the first one fails, and the next ones begin small.
 const MEASURED_SHORT: f64 = 0.05;
-/// Changes smaller than this are not worth a word.
-const WORTH_A_WORD: f64 = 0.03;
 /// The own losses of a link are said to be so from this share on.
 const LOSSES_WORTH_A_WORD: f64 = 0.1;
 
@@ -61,8 +63,6 @@ pub struct Keeper {
     ceiling_bps: f64,
     /// The rate in force.
     bps: f64,
-    /// The rate that people know of.
-    told_bps: f64,
     mss: u64,
     /// The shortest round trip, without any queue.
     base_ns: Option<Nanos>,
@@ -79,9 +79,9 @@ pub struct Keeper {
     immune_until_ns: Nanos,
     immune_times: u32,
     outage: bool,
-    /// Why the rate fell last: what arrived, the share lost, the queue.
-    reason: (f64, f64, Nanos),
-    notice: Option<Notice>,
+    /// Why the rate fell last.
+    reason: Reason,
+    words: Words,
 }
 
 /// What it does.
@@ -134,7 +134,6 @@ impl Keeper {
         Keeper {
             ceiling_bps,
             bps,
-            told_bps: bps,
             mss,
             base_ns: None,
             wander: Wander::default(),
@@ -148,8 +147,8 @@ impl Keeper {
             immune_until_ns: 0,
             immune_times: 0,
             outage: false,
-            reason: (0.0, 0.0, 0),
-            notice: None,
+            reason: Reason::default(),
+            words: Words::new(bps),
         }
     }
 
@@ -170,7 +169,7 @@ impl Keeper {
 
     /// The last change that people should hear of.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        self.notice.take()
+        self.words.poll()
     }
 
     /// Nothing got through for a while: what was under way says nothing about the rate.
@@ -233,29 +232,23 @@ impl Keeper {
 
     fn on_span(&mut self, ack: &AckSample<'_>, span: &Span) {
         let (now, beyond_ns) = (ack.now, self.beyond(span));
-        let wandered = span.rtt_min_ns < Nanos::MAX && self.wander.on_span(now, span.epoch, beyond_ns);
-        // A queue that drops packets is one, whatever else makes the way longer.
-        let drops = span.loss() > self.evidence.own_loss() + DROPS;
-        let slack_ns = if drops { 0 } else { self.wander.slack_ns() };
-        let queue_ns = beyond_ns.saturating_sub(slack_ns);
-        let draining = matches!(self.mode, Mode::Drain { .. });
-        if wandered && self.was_no_queue(ack) {
+        if self.wanders(now, span, beyond_ns) && self.was_no_queue(ack, span) {
             return;
         }
+        let queue_ns = self.queue_of(span, beyond_ns);
+        let draining = matches!(self.mode, Mode::Drain { .. });
         if draining || span.epoch < self.since_epoch {
             if draining || matches!(self.mode, Mode::Verify { .. }) {
                 // The longest that it was: it still grew when the rate fell.
-                self.reason.2 = self.reason.2.max(beyond_ns);
+                self.reason.beyond_ns = self.reason.beyond_ns.max(beyond_ns);
             }
             return;
         }
-        if let Mode::Up { from, trial } = &mut self.mode {
-            let from = *from;
+        if let Mode::Up { from, trial } = self.mode {
             if span.epoch < trial.epoch() {
                 // What was sent before it is what it is compared with.
             } else if span.epoch == trial.epoch() {
-                trial.on_span(span, queue_ns);
-                self.evidence.on_gap();
+                self.on_trial_span(ack, span, beyond_ns, (from, trial));
                 return;
             } else {
                 let outcome = trial.outcome(from, &self.evidence, self.mss);
@@ -276,11 +269,39 @@ impl Keeper {
         if let Mode::Verify { from } = self.mode {
             self.verify(ack, span, beyond_ns, from);
         }
-        match self.evidence.on_span(now, span, (beyond_ns, queue_ns), ack.totals.delivered) {
-            Some(Finding::Full { delivered_bps, loss, queue_ns }) => self.on_full(ack, delivered_bps, loss, queue_ns),
+        if self.is_little(span) {
+            self.evidence.forget();
+            return;
+        }
+        match self.evidence.on_span(now, span, queue_ns, ack.totals.delivered) {
+            Some(Finding::Full { delivered_bps, loss, queue_ns }) => {
+                self.on_full(ack, Reason { delivered_bps, loss, beyond_ns }, queue_ns);
+            }
             Some(Finding::Lossy { loss }) => self.on_lossy(ack, loss),
             None => {}
         }
+    }
+
+    /// Whether a span shows that the round trip wanders by more than was known. Who pauses lets his own queue go.
+    fn wanders(&mut self, now: Nanos, span: &Span, beyond_ns: Nanos) -> bool {
+        if span.app_limited || span.rtt_min_ns == Nanos::MAX {
+            self.wander.on_pause();
+            return false;
+        }
+        self.wander.on_span(now, span.epoch, beyond_ns)
+    }
+
+    /// What of a longer round trip is taken for a queue. One that drops packets is one, whatever makes the way longer.
+    fn queue_of(&self, span: &Span, beyond_ns: Nanos) -> Nanos {
+        let told = (span.acked + span.lost) as f64 / self.mss as f64;
+        let excess = span.lost as f64 / self.mss as f64 - told * self.evidence.own_loss();
+        let drops = excess > self.evidence.noticeable(told);
+        beyond_ns.saturating_sub(if drops { 0 } else { self.wander.slack_ns() })
+    }
+
+    fn is_little(&self, span: &Span) -> bool {
+        let span_ns = (span.ended_ns - span.began_ns).max(1);
+        span.app_limited && span.sent as f64 * 8e9 < LITTLE * self.bps * span_ns as f64
     }
 
     /// By how much the round trips of a span are longer than the shortest.
@@ -292,8 +313,8 @@ impl Keeper {
     }
 
     /// A queue stands: down to a little less than arrives, and first the queue is emptied.
-    fn on_full(&mut self, ack: &AckSample<'_>, delivered_bps: f64, loss: f64, queue_ns: Nanos) {
-        let link_bps = delivered_bps / (1.0 - self.evidence.own_loss());
+    fn on_full(&mut self, ack: &AckSample<'_>, reason: Reason, queue_ns: Nanos) {
+        let link_bps = reason.delivered_bps / (1.0 - self.evidence.own_loss());
         let from = match self.mode {
             Mode::Up { from, .. } => from,
             _ => self.bps,
@@ -309,16 +330,18 @@ impl Keeper {
         let excess = ack.bytes_in_flight.saturating_sub(in_flight);
         let drained = Rate::nearest(link_bps * (1.0 - drain));
         let until_ns = ack.now + base_ns + 2 * drained.duration_of(excess);
-        self.reason = (delivered_bps, loss, queue_ns);
+        self.reason = reason;
         self.set_rate(ack, link_bps * drain);
         self.mode = Mode::Drain { in_flight, until_ns, from, then };
     }
 
     /// What was sent before a queue was to be emptied has seen it go by itself: the rate that it was blamed on is back.
-    fn was_no_queue(&mut self, ack: &AckSample<'_>) -> bool {
+    fn was_no_queue(&mut self, ack: &AckSample<'_>, span: &Span) -> bool {
         let Mode::Drain { from, .. } = self.mode else { return false };
-        let (_, loss, queue_ns) = self.reason;
-        if queue_ns > QUEUE_LIMIT_NS + self.wander.slack_ns() || loss > self.evidence.own_loss() + 0.01 {
+        let Reason { loss, beyond_ns, .. } = self.reason;
+        let of_drain = span.epoch >= self.epoch;
+        let explained = beyond_ns <= QUEUE_LIMIT_NS + self.wander.slack_ns();
+        if of_drain || !explained || loss > self.evidence.own_loss() + SAME_LOSS {
             return false;
         }
         self.mode = Mode::Hold;
@@ -329,12 +352,13 @@ impl Keeper {
 
     /// The first span after the queue was emptied. If it shows the same queue, without loss and at the rate that was
     /// sent, the way is longer than it was.
-    fn verify(&mut self, ack: &AckSample<'_>, span: &Span, queue_ns: Nanos, from: f64) {
+    fn verify(&mut self, ack: &AckSample<'_>, span: &Span, beyond_ns: Nanos, from: f64) {
         self.mode = Mode::Hold;
         if !span.is_known() {
             return;
         }
-        if queue_ns as f64 >= NOT_GONE * self.reason.2 as f64 && span.loss() <= self.evidence.own_loss() + 0.01 {
+        let still_there = beyond_ns as f64 >= NOT_GONE * self.reason.beyond_ns as f64;
+        if still_there && span.loss() <= self.evidence.own_loss() + SAME_LOSS {
             self.base_ns = Some(span.rtt_min_ns);
             self.set_rate(ack, from);
             self.forget();
@@ -345,7 +369,7 @@ impl Keeper {
 
     /// A lower rate has proved right: people hear of it, and the way back is tried soon.
     fn stepped_down(&mut self, ack: &AckSample<'_>, from: f64) {
-        self.say_lower();
+        self.words.on_lower(self.bps, &self.reason, self.wander.slack_ns());
         self.climb.on_stepped_down(from / self.bps - 1.0);
         self.next_climb_ns = ack.now + self.climb_every(ack) / SOONER;
     }
@@ -356,7 +380,7 @@ impl Keeper {
             return;
         }
         let from = self.bps;
-        self.reason = (from * (1.0 - loss), loss, 0);
+        self.reason = Reason { delivered_bps: from * (1.0 - loss), loss, beyond_ns: 0 };
         self.set_rate(ack, from * (1.0 - loss) * (1.0 - MARGIN));
         self.mode = Mode::Down { from, loss, seen: Sum::default() };
         self.forget();
@@ -375,69 +399,12 @@ impl Keeper {
             return;
         }
         if loss >= LOSSES_WORTH_A_WORD && self.immune_times == 0 {
-            let why = Why::LossIsNotOurs { lost_percent: (seen.loss() * 100.0) as u32 };
-            self.notice = Some(Notice { from: self.rate(), to: Rate::nearest(from), why });
+            self.words.on_own_loss(self.bps, from, seen.loss());
         }
         self.immune_until_ns = ack.now + (IMMUNE_NS << self.immune_times);
         self.immune_times = (self.immune_times + 1).min(IMMUNE_DOUBLINGS);
         self.set_rate(ack, from);
         self.forget();
-    }
-
-    /// Tries a higher rate, if all is quiet and the one in force is used.
-    fn try_climb(&mut self, ack: &AckSample<'_>) {
-        let room = self.ceiling_bps / self.bps - 1.0;
-        if ack.now < self.next_climb_ns || room < 1e-4 || !self.evidence.is_quiet() || ack.rate.is_app_limited {
-            return;
-        }
-        if ack.rtt.latest_ns() > self.base_ns.unwrap_or(0) + QUEUE_NS + self.wander.slack_ns() {
-            return;
-        }
-        let from = self.bps;
-        let step = self.climb.step().min(room);
-        let higher = from * (1.0 + step);
-        self.set_rate(ack, higher);
-        self.mode =
-            Mode::Up { from, trial: self.climb.trial(ack.now, self.epoch, (step, from), self.wander.slack_ns()) };
-    }
-
-    /// All of a trial's packets are told.
-    fn on_climbed(&mut self, ack: &AckSample<'_>, outcome: Option<Outcome>) {
-        self.mode = Mode::Hold;
-        self.next_climb_ns = ack.now + self.climb_every(ack);
-        match outcome {
-            Some(Outcome::Carried(bps)) => {
-                self.climb.on_kept();
-                let at_ceiling = bps >= self.ceiling_bps * KEPT;
-                self.climb_to(ack, if at_ceiling { self.ceiling_bps } else { bps * KEPT });
-            }
-            Some(Outcome::Partly(bps)) => {
-                self.climb.on_partly();
-                self.climb_to(ack, bps);
-            }
-            Some(Outcome::Refused) => {
-                // After a large step a small one may still find something.
-                if !self.climb.on_refused() {
-                    self.say_higher();
-                } else {
-                    self.next_climb_ns = ack.now;
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn climb_to(&mut self, ack: &AckSample<'_>, bps: f64) {
-        self.set_rate(ack, bps);
-        self.forget();
-        self.next_climb_ns = ack.now;
-        if self.bps >= self.ceiling_bps {
-            self.say_higher();
-        }
-    }
-
-    fn climb_every(&self, ack: &AckSample<'_>) -> Nanos {
-        CLIMB_EVERY_NS.max(CLIMB_EVERY_RTTS * ack.rtt.smoothed_ns())
     }
 
     fn set_rate(&mut self, ack: &AckSample<'_>, bps: f64) {
@@ -464,28 +431,4 @@ impl Keeper {
         self.spans.forget(ack.now, ack.next_number, ack.totals.sent, self.epoch);
         self.forget();
     }
-
-    fn say_lower(&mut self) {
-        if self.bps < self.told_bps * (1.0 - WORTH_A_WORD) {
-            let (delivered_bps, loss, queue_ns) = self.reason;
-            let lost_percent = (loss * 100.0).round() as u32;
-            let why = Why::NotDelivered { delivered: Rate::nearest(delivered_bps), lost_percent, queue_ns };
-            self.say(why);
-        }
-    }
-
-    fn say_higher(&mut self) {
-        let back = self.bps >= self.ceiling_bps && self.told_bps < self.ceiling_bps;
-        if back || self.bps > self.told_bps * (1.0 + WORTH_A_WORD) {
-            self.say(if back { Why::Recovered } else { Why::Wider });
-        }
-    }
-
-    fn say(&mut self, why: Why) {
-        self.notice = Some(Notice { from: Rate::nearest(self.told_bps), to: self.rate(), why });
-        self.told_bps = self.bps;
-    }
 }
-
-#[cfg(test)]
-mod tests;

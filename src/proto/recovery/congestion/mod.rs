@@ -210,8 +210,6 @@ pub enum Why {
     Measured {
         /// How long that took.
         took_ns: Nanos,
-        /// With so many packets.
-        packets: u64,
     },
 }
 
@@ -232,11 +230,9 @@ impl fmt::Display for Notice {
                  back to {to}"
             ),
             Why::Wider => write!(f, "the link carries more than {from}: now sending at {to}"),
-            Why::Measured { took_ns, packets } => write!(
-                f,
-                "measured {from} in {} ms with {packets} packets; sending at {to}",
-                took_ns.div_ceil(MILLISECOND)
-            ),
+            Why::Measured { took_ns } => {
+                write!(f, "measured {from} in {} ms; sending at {to}", took_ns.div_ceil(MILLISECOND))
+            }
             Why::Recovered => write!(f, "the link carries {to} again (was stepped down to {from})"),
         }
     }

@@ -18,6 +18,13 @@ const STEP_MAX: f64 = 1.0;
 /// The queue that a trial makes where the link was full before it. Lower: the jitter of workers hides it. Higher: it is
 /// felt.
 const QUEUE_NS: f64 = 5.0 * MILLISECOND as f64;
+/// Where round trips wander, the queue must stand out by twice as much as they do; but no trial is longer than this,
+/// and the step is made larger for that. Lower: jitter decides what comes of it. Higher: a link that gets narrower
+/// meanwhile is overrun for so long.
+const LONGEST_NS: f64 = 1e9;
+/// A trial that makes so many times the queue that it should, or loses so much more than usual, is ended at once.
+const REFUTED_QUEUES: f64 = 2.0;
+const REFUTED_LOSS: f64 = 0.05;
 /// And at least so many packets: a slow link's queue grows by whole ones.
 const QUEUE_PACKETS: f64 = 4.0;
 /// A trial is looked at in so many parts; the last one shows its queue.
@@ -70,17 +77,17 @@ impl Climb {
         Climb { step: STEP_MIN, mss }
     }
 
-    /// The next step, as a share of the rate.
-    pub fn step(&self) -> f64 {
-        self.step
+    /// The next step, as a share of the rate, where round trips wander by `slack_ns`.
+    pub fn step(&self, slack_ns: Nanos) -> f64 {
+        self.step.max(queue_for(slack_ns) / LONGEST_NS)
     }
 
     /// A trial of `step` above `from_bps` that begins now and is sent in spans of `epoch`. Its queue must stand out
     /// from `slack_ns` of round trips that wander.
     pub fn trial(&self, now: Nanos, epoch: u32, (step, from_bps): (f64, f64), slack_ns: Nanos) -> Trial {
         let packets_ns = QUEUE_PACKETS * self.mss as f64 * 8e9 / from_bps;
-        let queue_ns = QUEUE_NS.max(packets_ns) + 2.0 * slack_ns as f64;
-        let part_ns = (queue_ns / step / f64::from(PARTS)) as Nanos;
+        let trial_ns = (queue_for(slack_ns).max(packets_ns) / step).min(LONGEST_NS.max(packets_ns / step));
+        let part_ns = (trial_ns / f64::from(PARTS)) as Nanos;
         Trial {
             epoch,
             step,
@@ -118,6 +125,11 @@ impl Climb {
     }
 }
 
+/// The queue that a trial is to make where round trips wander by `slack_ns`.
+fn queue_for(slack_ns: Nanos) -> f64 {
+    QUEUE_NS + 2.0 * slack_ns as f64
+}
+
 impl Trial {
     /// Its spans' epoch.
     pub fn epoch(&self) -> u32 {
@@ -139,7 +151,18 @@ impl Trial {
         self.parts_sent += 1;
     }
 
-    /// A part is told.
+    /// It is over before its time.
+    pub fn end(&mut self) {
+        self.parts_sent = PARTS;
+    }
+
+    /// Whether a part shows that there is no point in going on.
+    pub fn is_refuted(&self, span: &Span, beyond_ns: Nanos, slack_ns: Nanos, own_loss: f64) -> bool {
+        let queue_ns = beyond_ns.saturating_sub(self.first_queue_ns) as f64;
+        queue_ns > REFUTED_QUEUES * queue_for(slack_ns) || span.loss() > own_loss + REFUTED_LOSS
+    }
+
+    /// A part is told, with what its round trips are longer than the shortest one.
     pub fn on_span(&mut self, span: &Span, queue_ns: Nanos) {
         self.seen.add(span);
         self.sent += span.sent;
@@ -160,7 +183,8 @@ impl Trial {
         let excess = self.seen.lost as f64 / mss as f64 - told * evidence.own_loss();
         let lost = if excess > evidence.noticeable(told) { excess / told } else { 0.0 };
         // A part's shortest round trip is that of its beginning, if the queue grows.
-        let span_ns = self.sent_ns as f64 * f64::from(PARTS - 1) / f64::from(PARTS);
+        let parts = f64::from(self.seen.spans.max(2));
+        let span_ns = self.sent_ns as f64 * (parts - 1.0) / parts;
         let grown = self.last_queue_ns.saturating_sub(self.first_queue_ns) as f64 / span_ns.max(1.0);
         let carried = sent_bps * (1.0 - lost) / (1.0 + grown);
         let tried = sent_bps.min(from_bps * (1.0 + self.step));

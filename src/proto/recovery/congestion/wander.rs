@@ -3,11 +3,12 @@
 //! A queue of our own making never shrinks while we go on sending at the same rate. So what the round trip falls by
 //! within one epoch, after it had risen there, was none; and what it rises by no more than that proves nothing.
 
+use super::evidence::QUEUE_NS;
 use crate::base::Nanos;
-use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
+use crate::base::time::{MILLISECOND, SECOND};
 
-/// Rises and falls below this are the turns of busy workers, which everybody has to bear anyway.
-const NOISE_NS: Nanos = 1500 * MICROSECOND;
+/// Rises and falls below this are the turns of busy workers, which are no queue anyway.
+const NOISE_NS: Nanos = QUEUE_NS;
 /// What was seen is halved when nothing like it comes for so long. Lower: a link with rare jitter is misjudged each
 /// time. Higher: after one stall of a host a queue may stand for longer.
 const HALF_LIFE_NS: Nanos = 10 * SECOND;
@@ -57,6 +58,11 @@ impl Wander {
         more
     }
 
+    /// The sender paused, or nothing was heard: a queue of our own may have gone meanwhile.
+    pub fn on_pause(&mut self) {
+        self.epoch = None;
+    }
+
     /// The top of a swing, as far as is known.
     fn swing_to(&mut self, beyond_ns: Nanos) {
         (self.from_ns, self.peak_ns, self.trough_ns, self.counted_ns) = (self.low_ns, beyond_ns, beyond_ns, 0);
@@ -72,6 +78,7 @@ impl Wander {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::MICROSECOND;
 
     /// Spans of 20 ms with so many tenths of a millisecond beyond the shortest round trip.
     fn tell(wander: &mut Wander, epoch: u32, begin_ns: Nanos, tenths: &[u64]) -> Nanos {
@@ -96,6 +103,14 @@ mod tests {
         assert_eq!(tell(&mut wander, 0, SECOND, &[90, 30, 0]), 0, "of what was before");
         assert_eq!(tell(&mut wander, 1, SECOND, &[0, 20, 60, 80, 120]), 0);
         assert_eq!(tell(&mut wander, 2, SECOND, &[118, 80, 40, 10, 0, 10, 0]), 0, "another rate empties it");
+    }
+
+    #[test]
+    fn a_queue_that_goes_while_nobody_sends_is_none_of_it() {
+        let mut wander = Wander::default();
+        assert_eq!(tell(&mut wander, 1, SECOND, &[0, 100, 250]), 0);
+        wander.on_pause();
+        assert_eq!(tell(&mut wander, 1, 2 * SECOND, &[0, 100, 250]), 0);
     }
 
     #[test]

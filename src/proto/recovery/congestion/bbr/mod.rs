@@ -152,17 +152,17 @@ impl Bbr {
         bps.max(MIN_WINDOW_PACKETS * self.mss * 8_000_000_000 / self.min_rtt.ns().max(1))
     }
 
-    /// A little less than the bandwidth, once the start is over: what the first windows have shown, or where the rate
-    /// stopped growing.
-    pub fn found_bps(&self) -> Option<u64> {
+    /// What the path carries, once the start is over: what the first windows have shown, or where the rate stopped
+    /// growing; and the share of it at which to begin.
+    pub fn found(&self) -> Option<(u64, f64)> {
         let starting = match self.phase {
             Phase::Startup | Phase::Sounding | Phase::Drain => true,
             // On short paths the windows are too short to show it well, and probing takes no time.
             _ => self.provisional && self.min_rtt.ns() < TELLING_RTT_NS,
         };
-        // After a jump it already is a little less.
-        let share = if self.provisional { 1.0 } else { startup::JUMP_SHARE };
-        (!starting && self.bandwidth.bps() > 0).then(|| (self.bandwidth.bps() as f64 * share) as u64)
+        // A jump believes less than was shown.
+        let shown = self.bandwidth.bps() as f64 / if self.provisional { startup::JUMP_SHARE } else { 1.0 };
+        (!starting && shown > 0.0).then_some((shown as u64, startup::JUMP_SHARE))
     }
 
     /// What the path holds at this rate without a queue.

@@ -138,6 +138,10 @@ impl Sounding {
         let sent_bps = ((self.sent.clamp(1, self.packets) - 1) * self.mss * 8_000_000_000) as f64 / sent_ns as f64;
         // A host that can't send faster than this has shown all that it can.
         let more = bps > UNFILLED * sent_bps && bps > WORTH_MORE * self.known_bps as f64;
+        if self.sent < self.packets {
+            // What arrived was all that there was to send.
+            return Some(Sounded::Rate(self.known_bps.max(bps as u64)));
+        }
         let again = more && !late && self.tries < TRIES;
         Some(if again { Sounded::AtLeast(bps as u64) } else { Sounded::Rate(bps as u64) })
     }
@@ -200,7 +204,13 @@ mod tests {
         sounding.on_sent(SECOND, 100);
         assert!(sounding.is_sending() && sounding.gain() == FACTOR);
         assert_eq!(sounding.on_ack(&ack_at(SECOND + RTT, MSS, 100, 101, RTT), 0), None);
-        let late = ack_at(SECOND + 2 * RTT + 1, MSS, 100, 101, RTT);
+        // An application that trickles: twenty packets over two round trips.
+        for packet in 1..20 {
+            let at = SECOND + packet * RTT / 10;
+            sounding.on_sent(at, 100 + packet);
+            assert_eq!(sounding.on_ack(&ack_at(at, MSS, 100 + packet, 101 + packet, RTT), 0), None);
+        }
+        let late = ack_at(SECOND + 2 * RTT + 1, MSS, 120, 121, RTT);
         assert_eq!(sounding.on_ack(&late, 0), Some(Sounded::Rate(500 * MBIT)));
     }
 }

@@ -76,7 +76,7 @@ impl Train {
             return None;
         }
         let point = Point {
-            arrived_ns: ack.now.saturating_sub(ack.ack_delay_ns.min(max_ack_delay_ns)),
+            arrived_ns: ack.now.saturating_sub(ack.ack_delay_ns.min(ack.rtt.ack_held_most_ns(max_ack_delay_ns))),
             sent_ns: ack.rate.sent_ns,
             delivered: ack.totals.delivered,
         };
