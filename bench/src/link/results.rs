@@ -253,10 +253,14 @@ mod tests {
         // Also through a character, and where an editor has ended the line.
         let inside = [&whole[..], &whole[..letter]].concat();
         let ended = [&whole[..], &whole[first..whole.len() / 2], b"\n"].concat();
-        for (cut, records) in [(whole[..whole.len() - 1].to_vec(), 0), (inside, 1), (ended, 1)] {
+        let within = |end: usize| whole[..end].to_vec();
+        let cuts =
+            [(within(whole.len() - 9), 0, true), (within(first / 2), 0, true), (inside, 1, true), (ended, 1, true)];
+        // One that lacks nothing but its end is whole.
+        for (cut, records, is_cut) in cuts.into_iter().chain([(within(whole.len() - 1), 1, false)]) {
             std::fs::write(&path, &cut).unwrap();
             let found = Found::parse(&cut[..]).unwrap();
-            assert_eq!(found.cut, Some(found.results.sittings.len() + records + 1));
+            assert_eq!(found.cut, is_cut.then_some(found.results.sittings.len() + records + 1));
             assert_eq!(Results::read(&path).unwrap().records.len(), records);
             assert_eq!(Results::read(&path).unwrap().check_any(&path).is_ok(), records > 0);
             let (mut journal, _) = Journal::resume(&path).unwrap();
