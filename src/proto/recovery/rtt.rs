@@ -112,7 +112,7 @@ impl Rtt {
 
     /// What patience may come to: the peer's may already be there.
     fn patience_most_ns(&self) -> Nanos {
-        self.burst_patience_ns().max((self.min_ns() / SETTLED_SHARE).min(SETTLED_MOST_NS))
+        self.burst_patience_ns().max(settled_ns(self.min_ns()))
     }
 
     /// The same for what leaves in bursts, which a shallow queue must bear.
@@ -137,6 +137,11 @@ impl Rtt {
             self.half_began_ns = now;
         }
     }
+}
+
+/// What each host's patience comes to on a settled path with this shortest round trip.
+pub fn settled_ns(rtt_min_ns: Nanos) -> Nanos {
+    (rtt_min_ns / SETTLED_SHARE).min(SETTLED_MOST_NS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `auto`: measures the bottleneck as `bbr` does, with bursts of the first data, and then owns it as `fixed` does.
 
-use super::bbr::Bbr;
+use super::bbr::{Bbr, JUMP_SHARE};
 use super::keeper::Keeper;
 use super::{AckSample, Controller, LossSample, Notice, Why, owned_window};
 use crate::base::{Nanos, Rate};
@@ -38,9 +38,9 @@ impl Auto {
         Auto { mss, max_ack_delay_ns, phase, cwnd: 0, began_ns: None, measured: None, notice: None }
     }
 
-    /// The bottleneck's rate is known: from now on the link is ours, at a share of it to begin with.
-    fn own(&mut self, ack: &AckSample<'_>, rate: Rate, share: f64) {
-        let keeper = Keeper::measured(Rate::nearest(rate.bps() as f64 * share), self.mss, ack);
+    /// The bottleneck's rate is known: from now on the link is ours, at the share of it that bbr would begin with.
+    fn own(&mut self, ack: &AckSample<'_>, rate: Rate) {
+        let keeper = Keeper::measured(Rate::nearest(rate.bps() as f64 * JUMP_SHARE), self.mss, ack);
         let took_ns = ack.now - self.began_ns.unwrap_or(ack.now);
         self.notice = Some(Notice { from: rate, to: keeper.rate(), why: Why::Measured { took_ns } });
         self.measured = Some(rate);
@@ -74,8 +74,8 @@ impl Controller for Auto {
             Phase::Measuring(bbr) => {
                 self.began_ns.get_or_insert(ack.now.saturating_sub(ack.rtt.latest_ns()));
                 bbr.on_ack(ack);
-                if let Some((bps, share)) = bbr.found() {
-                    self.own(ack, Rate::nearest(bps as f64), share);
+                if let Some(bps) = bbr.found_bps() {
+                    self.own(ack, Rate::nearest(bps as f64));
                 }
             }
             Phase::Owning(keeper) => keeper.on_ack(ack),

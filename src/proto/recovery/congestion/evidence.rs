@@ -139,11 +139,14 @@ impl Evidence {
         self.own_loss
     }
 
-    /// How many more of `packets` than expected must be lost to mean something.
-    pub fn noticeable(&self, packets: f64) -> f64 {
+    /// What was lost of so many wire bytes beyond the usual, as a share of them; 0 where it may be chance.
+    pub fn excess(&self, acked: u64, lost: u64) -> f64 {
+        let packets = |bytes: u64| bytes as f64 / self.mss as f64;
+        let (lost, told) = (packets(lost), packets(acked + lost));
+        let excess = lost - told * self.own_loss;
         // The expectation is as uncertain as what is compared with it.
-        let variance = packets * self.own_loss * (1.0 + packets / self.own_packets.max(1.0));
-        SIGMAS * (variance.sqrt() + 1.0)
+        let variance = told * self.own_loss * (1.0 + told / self.own_packets.max(1.0));
+        if excess > SIGMAS * (variance.sqrt() + 1.0) { excess / told } else { 0.0 }
     }
 
     /// It was found out.

@@ -251,7 +251,7 @@ impl Keeper {
                 self.on_trial_span(ack, span, beyond_ns, (from, trial));
                 return;
             } else {
-                let outcome = trial.outcome(from, &self.evidence, self.mss);
+                let outcome = trial.outcome(from, &self.evidence);
                 self.on_climbed(ack, outcome);
                 if span.epoch < self.since_epoch {
                     return;
@@ -293,9 +293,7 @@ impl Keeper {
 
     /// What of a longer round trip is taken for a queue. One that drops packets is one, whatever makes the way longer.
     fn queue_of(&self, span: &Span, beyond_ns: Nanos) -> Nanos {
-        let told = (span.acked + span.lost) as f64 / self.mss as f64;
-        let excess = span.lost as f64 / self.mss as f64 - told * self.evidence.own_loss();
-        let drops = excess > self.evidence.noticeable(told);
+        let drops = self.evidence.excess(span.acked, span.lost) > 0.0;
         beyond_ns.saturating_sub(if drops { 0 } else { self.wander.slack_ns() })
     }
 

@@ -174,14 +174,12 @@ impl Trial {
     }
 
     /// What came of it. `None` if the trial says nothing, as too little was sent.
-    pub fn outcome(&self, from_bps: f64, evidence: &Evidence, mss: u64) -> Option<Outcome> {
+    pub fn outcome(&self, from_bps: f64, evidence: &Evidence) -> Option<Outcome> {
         let sent_bps = self.sent as f64 * 8e9 / self.sent_ns.max(1) as f64;
-        let told = self.seen.told() as f64 / mss as f64;
         if sent_bps < from_bps * (1.0 + USED * self.step) || self.seen.told() * 2 < self.sent {
             return None;
         }
-        let excess = self.seen.lost as f64 / mss as f64 - told * evidence.own_loss();
-        let lost = if excess > evidence.noticeable(told) { excess / told } else { 0.0 };
+        let lost = evidence.excess(self.seen.acked, self.seen.lost);
         // A part's shortest round trip is that of its beginning, if the queue grows.
         let parts = f64::from(self.seen.spans.max(2));
         let span_ns = self.sent_ns as f64 * (parts - 1.0) / parts;

@@ -1,7 +1,8 @@
 //! What the path is like: its bandwidth, its round trip without a queue, and how lumpy its acknowledgements are.
 
 use crate::base::Nanos;
-use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
+use crate::base::time::{MICROSECOND, SECOND};
+use crate::proto::recovery::rtt::settled_ns;
 
 /// A round trip that is longer by less than this share (or by [`NOISE_NS`]) is the same round trip. Lower: the noise of
 /// busy hosts passes for a queue, and the sender slows down for nothing. Higher: a queue of 0.1 BDP is not seen.
@@ -11,11 +12,6 @@ const NOISE_NS: Nanos = 50 * MICROSECOND;
 /// A queue of so much noise is one that may overflow. Lower: the few packets that cruising leaves in the queue make
 /// every loss on a dirty link look like congestion. Higher: 0.1 BDP is not seen.
 const CROWDED_NOISES: Nanos = 2;
-/// What a host that rests adds to a round trip once a connection is settled (`Rtt::patience_ns`): this share of it, and
-/// no more than this. Lower: at 20 ms two resting hosts pass for a queue, and bursts of losses with it for congestion:
-/// 375 Mbit/s of a gigabit were left. Higher: 0.1 BDP is not seen.
-const RESTS_SHARE: Nanos = 32;
-const RESTS_MOST_NS: Nanos = MILLISECOND;
 /// After so long without a round trip near the minimum the minimum is measured anew (probe-RTT). The draft has 5 s and
 /// takes only new minima for a confirmation, which costs up to 4% of the link for ever. Here a round trip within the
 /// noise confirms it, which every drained queue gives. Lower: a competitor's queue makes us stop more often.
@@ -137,9 +133,10 @@ impl MinRtt {
         self.recent_queue_ns() > self.crowded_ns()
     }
 
-    /// A wait above this is a queue that may overflow, and not two hosts that rest.
+    /// A wait above this is a queue that may overflow, and not two hosts that rest: taken for one at 20 ms, those left
+    /// 375 Mbit/s of a gigabit that loses packets in bursts.
     pub fn crowded_ns(&self) -> Nanos {
-        CROWDED_NOISES * self.noise_ns() + 2 * (self.ns() / RESTS_SHARE).min(RESTS_MOST_NS)
+        CROWDED_NOISES * self.noise_ns() + 2 * settled_ns(self.ns())
     }
 
     /// Whether the last samples show a queue.
@@ -200,6 +197,7 @@ impl ExtraAcked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::MILLISECOND;
 
     #[test]
     fn bandwidth_is_the_best_of_two_cycles() {

@@ -33,6 +33,7 @@ use filters::{ExtraAcked, MaxBandwidth, MinRtt};
 use probe_bw::{Due, Probe};
 use sounding::Sounding;
 use startup::FullPipe;
+pub use startup::JUMP_SHARE;
 use train::Train;
 
 /// Window in bandwidth-delay products wherever nothing bounds it (the draft's). Lower: lost packets that are not yet
@@ -153,16 +154,16 @@ impl Bbr {
     }
 
     /// What the path carries, once the start is over: what the first windows have shown, or where the rate stopped
-    /// growing; and the share of it at which to begin.
-    pub fn found(&self) -> Option<(u64, f64)> {
+    /// growing.
+    pub fn found_bps(&self) -> Option<u64> {
         let starting = match self.phase {
             Phase::Startup | Phase::Sounding | Phase::Drain => true,
             // On short paths the windows are too short to show it well, and probing takes no time.
             _ => self.provisional && self.min_rtt.ns() < TELLING_RTT_NS,
         };
         // A jump believes less than was shown.
-        let shown = self.bandwidth.bps() as f64 / if self.provisional { startup::JUMP_SHARE } else { 1.0 };
-        (!starting && shown > 0.0).then_some((shown as u64, startup::JUMP_SHARE))
+        let shown = self.bandwidth.bps() as f64 / if self.provisional { JUMP_SHARE } else { 1.0 };
+        (!starting && shown > 0.0).then_some(shown as u64)
     }
 
     /// What the path holds at this rate without a queue.
