@@ -4,6 +4,7 @@
 //! Called by: `worker`, and the simulator. Invariant: every frame token is in exactly one place: the link, the frame
 //! table (retained or held), a port's queue, or the application.
 
+pub mod audit;
 mod commands;
 mod ends;
 mod events;

@@ -51,7 +51,6 @@ impl RxBudget {
     }
 
     /// Frames that are not lent.
-    #[cfg(test)]
     pub fn free(&self) -> u64 {
         self.free
     }

@@ -145,7 +145,7 @@ impl Connection {
             let used = self.rx_credit.used() + 1;
             if !self.rx_credit.on_used(used) {
                 cx.counters.drop_beyond_credit += 1;
-                return self.on_overdrawn(cx, arrival);
+                return self.on_overdrawn(cx, slot, arrival);
             }
             // With its last segment, the peer waits for whatever there is.
             self.control.pending.conn_credit |= self.rx_credit.is_spent() && self.rx_credit.is_due(1);
@@ -178,12 +178,18 @@ impl Connection {
 
     /// A segment came for which there was no credit. An early one is in its stream's hands already, and leaves with the
     /// connection; so both kinds must be counted as used, and the one that goes back at once as released.
-    fn on_overdrawn(&mut self, cx: &mut Cx<'_>, arrival: Arrival) -> Fate {
+    fn on_overdrawn(&mut self, cx: &mut Cx<'_>, slot: u32, arrival: Arrival) -> Fate {
+        const WHAT: &str = "it sent more segments than it was granted";
         self.rx_credit.overdraw();
         if arrival == Arrival::Next {
             self.rx_credit.on_released(1);
+            if cx.streams[slot as usize].recv.is_over() {
+                // It brought the end, which is delivered to nobody: without a word the reader would wait for ever.
+                let error = StreamError::Closed(CloseReason::Violation(WHAT));
+                cx.out.events.push_back(Event::RecvFailed { stream: slot, error });
+            }
         }
-        self.violation(cx, "it sent more segments than it was granted");
+        self.violation(cx, WHAT);
         if arrival == Arrival::Held { Fate::Kept } else { Fate::Free }
     }
 
@@ -285,6 +291,8 @@ impl Connection {
         let before = cx.out.released.len();
         let stream = &mut cx.streams[slot as usize];
         let Some(missing) = stream.recv.on_reset(cx.segments, segments, &mut cx.out.released) else { return };
+        // Told first: the half is over, and the connection's end, if it comes to that, tells only those that are not.
+        cx.out.events.push_back(Event::RecvFailed { stream: slot, error: StreamError::Reset(code) });
         // What was held goes back whatever the peer claims to have sent besides.
         let held = (cx.out.released.len() - before) as u64;
         self.on_segments_released(cx, held);
@@ -293,7 +301,6 @@ impl Connection {
             return self.violation(cx, "it reset a stream with more segments than it was granted");
         }
         self.on_segments_released(cx, missing);
-        cx.out.events.push_back(Event::RecvFailed { stream: slot, error: StreamError::Reset(code) });
         self.try_remove_stream(cx, slot);
     }
 

@@ -82,7 +82,6 @@ impl SegmentTable {
     }
 
     /// Segments to be sent or to be acknowledged.
-    #[cfg(test)]
     pub fn in_use(&self) -> usize {
         self.tx.iter().filter(|segment| segment.state != TxState::Free).count()
     }

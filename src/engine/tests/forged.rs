@@ -195,3 +195,30 @@ fn segments_beyond_the_credit_are_a_violation_and_leave_nothing_behind() {
         assert_eq!(after, before, "early {early}, reset {reset}");
     }
 }
+
+/// Found by fuzzing: both left the stream's half over and its reader without a word.
+#[test]
+fn a_reader_hears_of_the_end_when_the_last_segment_or_a_reset_is_beyond_the_credit() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let ([_ours, theirs], _stream, peer) = world.connect_stream();
+    world.forge_items(&theirs, 100, &[Item::StreamReset { stream: StreamId(0), code: 1, segments: 1 << 40 }]);
+    assert!(violation(&theirs) && peer.recv.shared.recv_error.get().is_some());
+    let config = MemoryConfig { frames: 256, rx_reserve: 64, ..MemoryConfig::default() };
+    let mut violations = 0;
+    for count in 1..40 {
+        let mut world = World::new(config.clone(), Config::default());
+        let ([_ours, theirs], _stream, _peer) = world.connect_stream();
+        for at in 0..count {
+            let stream = StreamHeader { stream: StreamId(2), lowest_distance: 0, offset: at };
+            let body = [&stream.to_bytes()[..], b"x"].concat();
+            let header = Header { fin: at + 1 == count, ..header(PacketType::Data, theirs.key, 100 + at) };
+            let frame = forge(&world, world.a.mac, header, &body);
+            world.b.engine.link.forged.push_back(frame);
+        }
+        world.step();
+        let port = theirs.streams.try_recv().expect("a stream");
+        violations += u64::from(violation(&theirs));
+        assert_eq!(port.recv.shared.recv_error.get().is_some(), violation(&theirs), "{count} segments");
+    }
+    assert!((1..39).contains(&violations), "{violations}");
+}

@@ -7,7 +7,6 @@
 mod discovery;
 mod facts;
 mod identity;
-#[cfg(test)]
 mod inventory;
 mod open;
 

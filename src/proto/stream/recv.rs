@@ -4,6 +4,7 @@
 //! costs the same however many wait, and a retransmission joins two runs.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::base::FrameId;
 use crate::proto::flow::Granted;
@@ -214,7 +215,7 @@ impl RecvHalf {
         {
             return if end <= run.end { Arrival::Unwanted } else { Arrival::Violation("segment cut anew") };
         }
-        let after = self.held.range(offset + 1..).next().map(|(&start, &run)| (start, run));
+        let after = self.held.range((Excluded(offset), Unbounded)).next().map(|(&start, &run)| (start, run));
         if let Some((start, _)) = after
             && start < end
         {
@@ -321,6 +322,14 @@ mod tests {
         arrive(&mut half, &mut table, 2, (20, 5, true));
         let beyond = Segment { frame: FrameId(3), offset: 25, len: 1, fin: false };
         assert!(matches!(half.on_segment(&mut table, beyond), Arrival::Violation(_)));
+    }
+
+    /// Found by fuzzing: it panicked where overflows are checked.
+    #[test]
+    fn an_end_at_the_last_offset_of_all_is_beyond_the_credit() {
+        let (mut table, mut half) = (SegmentTable::new(8), RecvHalf::new(1000));
+        let last = Segment { frame: FrameId(0), offset: u64::MAX, len: 0, fin: true };
+        assert_eq!(half.on_segment(&mut table, last), Arrival::BeyondCredit);
     }
 
     #[test]
