@@ -3,20 +3,17 @@
 use std::path::Path;
 use std::process::Command;
 
-use farwire::wire::header::{emit_data, emit_trailer, split_data};
-use farwire::wire::version::{emit_version, parse_version};
-use farwire::wire::{
-    Accept, Announce, Confirm, CookieReply, ETHERTYPE, Ethernet, Header, Item, Items, Open, PacketType, ParseError,
-    Ping, Query, Reset, crc, pretty,
-};
+#[path = "../fuzz/src/packet/mod.rs"]
+pub mod packet;
+#[path = "../fuzz/src/seeds.rs"]
+pub mod seeds;
+
+use farwire::wire::version::parse_version;
+use farwire::wire::{ETHERTYPE, Ethernet, Header, Item, Items, PacketType, ParseError, pretty};
 use proptest::prelude::*;
 
-/// One example: its title, the line that it is shown as, its bytes.
-struct Example {
-    title: String,
-    line: String,
-    bytes: Vec<u8>,
-}
+use packet::{again::emit_again, canonical};
+use seeds::Example;
 
 #[test]
 fn every_example_is_parsed_shown_and_emitted_again() {
@@ -88,7 +85,7 @@ fn what_parses_is_emitted_as_it_came_however_it_was_mutated() {
         for (at, value) in changes {
             if let Some(byte) = bytes.get_mut(start + at) { *byte = value; }
         }
-        mend_crc(&mut bytes);
+        let bytes = canonical(&bytes);
         _ = pretty::frame(&bytes, ETHERTYPE).to_string();
         match emit_again(&bytes) {
             Ok(again) => prop_assert_eq!(hex(&again), hex(&bytes)),
@@ -169,77 +166,6 @@ fn tshark(frames: &[Vec<u8>]) -> Option<Vec<String>> {
     Some(String::from_utf8(run.stdout).unwrap().lines().map(str::to_owned).collect())
 }
 
-/// Parses a frame and writes it anew from the types alone. What Ethernet padded is kept.
-fn emit_again(frame: &[u8]) -> Result<Vec<u8>, String> {
-    let (ethernet, at) = Ethernet::parse(frame).ok_or("no Ethernet header")?;
-    if ethernet.ethertype != ETHERTYPE {
-        return Err("not ours".into());
-    }
-    let packet = &frame[at..];
-    let header = Header::parse(packet).map_err(|error| error.to_string())?;
-    let body = header.body(packet).map_err(|error| error.to_string())?;
-    if packet.len() < header.end() + 4 {
-        return Err("cut before the checksum".into());
-    }
-    if !crc::check(packet, header.end()) {
-        return Err("checksum".into());
-    }
-    let mut out = vec![0; frame.len()];
-    ethernet.emit(&mut out);
-    let fresh = &mut out[at..];
-    header.emit(fresh);
-    let len = emit_body(&header, body, fresh).map_err(|error| error.to_string())?;
-    assert_eq!(len, body.len(), "length of the body");
-    let end = crc::emit(fresh, header.end());
-    fresh[end..].copy_from_slice(&packet[end..]);
-    Ok(out)
-}
-
-fn emit_body(header: &Header, body: &[u8], fresh: &mut [u8]) -> Result<usize, ParseError> {
-    let out = &mut fresh[16..];
-    Ok(match header.kind {
-        PacketType::Open => Open::parse(body)?.emit(out),
-        PacketType::Cookie => CookieReply::parse(body)?.emit(out),
-        PacketType::Accept => Accept::parse(body)?.emit(out),
-        PacketType::Confirm => Confirm::parse(body)?.emit(out),
-        PacketType::Data => return emit_data_body(header, body, fresh),
-        PacketType::Control => emit_items(body, out)?,
-        PacketType::Ping | PacketType::Pong => {
-            let len = Ping::parse(body)?.emit(out, body.len());
-            out[12..len].copy_from_slice(&body[12..]); // padding may hold anything
-            len
-        }
-        PacketType::Reset => {
-            let len = Reset::parse(body)?.emit(out);
-            out[len..body.len()].copy_from_slice(&body[len..]); // ignored in this version
-            body.len()
-        }
-        PacketType::Query => Query::parse(body)?.emit(out).unwrap(),
-        PacketType::Announce => Announce::parse(body)?.emit(out).unwrap(),
-        PacketType::Version => {
-            let len = emit_version(out, parse_version(body)?);
-            out[len..body.len()].copy_from_slice(&body[len..]); // later versions may say more
-            body.len()
-        }
-    })
-}
-
-fn emit_data_body(header: &Header, body: &[u8], fresh: &mut [u8]) -> Result<usize, ParseError> {
-    let (stream, payload, items) = split_data(body, header.trailer)?;
-    emit_data(fresh, header, &stream);
-    let out = &mut fresh[16..];
-    out[payload.clone()].copy_from_slice(&body[payload.clone()]);
-    if !header.trailer {
-        return Ok(payload.end);
-    }
-    let len = emit_items(items, &mut out[payload.end..])?;
-    Ok(payload.end + len + emit_trailer(&mut out[payload.end + len..], len as u16))
-}
-
-fn emit_items(items: &[u8], out: &mut [u8]) -> Result<usize, ParseError> {
-    Items::new(items).try_fold(0, |at, item| Ok(at + item?.emit(&mut out[at..]).unwrap()))
-}
-
 fn kind_of(item: &Item<'_>) -> u8 {
     match item {
         Item::Ack(_) => 0,
@@ -255,37 +181,9 @@ fn kind_of(item: &Item<'_>) -> u8 {
     }
 }
 
-/// Makes a mutated frame's checksum right again, so that the parsers behind it are reached.
-fn mend_crc(frame: &mut [u8]) {
-    let Some((_, at)) = Ethernet::parse(frame) else { return };
-    let Ok(header) = Header::parse(&frame[at..]) else { return };
-    if at + header.end() + 4 <= frame.len() {
-        // a version packet may come from any version and with any flags; ours are what is emitted again
-        frame[at..at + 2].copy_from_slice(&header.to_bytes()[..2]);
-        crc::emit(&mut frame[at..], header.end());
-    }
-}
-
-/// The ```` ```hex ```` blocks of the document: bytes up to a `#` on each line; a line that begins with one is the
-/// frame as `wire::pretty` shows it.
 fn examples() -> Vec<Example> {
     let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/WIRE.md")).unwrap();
-    let mut examples = Vec::new();
-    let mut lines = document.lines();
-    while let Some(line) = lines.next() {
-        let Some(title) = line.strip_prefix("```hex ") else { continue };
-        let mut example = Example { title: title.to_owned(), line: String::new(), bytes: Vec::new() };
-        for line in lines.by_ref().take_while(|line| *line != "```") {
-            if let Some(shown) = line.strip_prefix("# ") {
-                example.line = shown.to_owned();
-            }
-            let hex = line.split('#').next().unwrap_or_default();
-            example.bytes.extend(hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect(title)));
-        }
-        examples.push(example);
-    }
-    assert!(examples.len() >= 12, "docs/WIRE.md lost its examples");
-    examples
+    seeds::examples(&document)
 }
 
 fn hex(bytes: &[u8]) -> String {

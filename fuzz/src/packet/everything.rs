@@ -1,0 +1,27 @@
+//! Every parser over the same bytes.
+
+use farwire::wire::header::split_data;
+use farwire::wire::version::parse_version;
+use farwire::wire::{Accept, Announce, Confirm, CookieReply, Ethernet, Header, Items, Open, Ping, Query, Reset, crc};
+
+/// Every parser over the same bytes; each result lies within them.
+pub fn parse(bytes: &[u8], trailer: bool) {
+    _ = Ethernet::parse(bytes);
+    _ = Header::peek(bytes);
+    if let Ok(header) = Header::parse(bytes) {
+        assert_eq!(header.body(bytes).is_ok(), header.end() <= bytes.len());
+        _ = crc::check(bytes, header.end());
+    }
+    _ = (Open::parse(bytes).is_ok(), Open::peek(bytes), Accept::parse(bytes).is_ok());
+    _ = (CookieReply::parse(bytes).is_ok(), Confirm::parse(bytes).is_ok(), Ping::parse(bytes).is_ok());
+    _ = (Query::parse(bytes).is_ok(), Announce::parse(bytes).is_ok(), parse_version(bytes).is_ok());
+    _ = Reset::parse(bytes);
+    if let Ok((_, payload, items)) = split_data(bytes, trailer) {
+        assert!(payload.start <= payload.end && payload.end + items.len() <= bytes.len());
+    }
+    let mut total = 0;
+    for item in Items::new(bytes).flatten() {
+        total += item.len();
+    }
+    assert!(total <= bytes.len(), "items of {total} bytes out of {}", bytes.len());
+}
