@@ -27,7 +27,8 @@ pub enum Command {
     /// Receive files and directories, from many senders, until stopped
     ///
     /// Until it is whole, synced and verified, a file is called .farwire-….part. A transfer that breaks off removes its
-    /// part; only a receiver that was killed leaves one behind, and it can be removed.
+    /// parts; only a receiver that was killed leaves some behind: what was on its way, and what waited to be synced.
+    /// They can be removed while nobody receives into DIR: find DIR -name '.farwire-*.part' -delete
     #[command(after_help = exit::HELP)]
     Recv(Recv),
     /// Measure goodput from memory to memory, like iperf3

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fmt::{self, Debug, Formatter};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,6 @@ pub struct Scene {
 }
 
 /// How a command ended.
-#[derive(Debug)]
 pub struct Told {
     pub code: Option<i32>,
     pub stdout: String,
@@ -79,9 +79,14 @@ impl Scene {
 
     /// Starts words in a host.
     pub fn start(&self, host: &str, words: &[String]) -> Running {
+        self.start_reading(host, words, Stdio::null())
+    }
+
+    /// The same with something to read on standard input.
+    pub fn start_reading(&self, host: &str, words: &[String], stdin: Stdio) -> Running {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.lab.namespace_name(host)]).args(words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::of(command)
     }
 
@@ -114,10 +119,7 @@ impl Scene {
 
     /// `farwire send -` with these bytes.
     pub fn send_stdin(&self, bytes: &[u8], peer: &str) -> Told {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.lab.namespace_name("a"), BINARY, "send", "-i", "eth1", "-", peer]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut running = Running::of(command);
+        let mut running = self.start_reading("a", &self.command(&["send", "-i", "eth1", "-", peer]), Stdio::piped());
         let mut stdin = running.child.stdin.take().unwrap();
         stdin.write_all(bytes).unwrap();
         drop(stdin);
@@ -130,8 +132,11 @@ impl Scene {
     }
 
     pub fn recv_into(&self, dir: &str, flags: &[&str]) -> Running {
-        let words = self.command(&[&["recv", "-i", "eth1", "--name", "b"], flags, &[dir]].concat());
-        self.ready(self.start("b", &words))
+        self.ready(self.start("b", &self.recv_words(dir, flags)))
+    }
+
+    pub fn recv_words(&self, dir: &str, flags: &[&str]) -> Vec<String> {
+        self.command(&[&["recv", "-i", "eth1", "--name", "b"], flags, &[dir]].concat())
     }
 
     /// The same into a file system of its own, which only that process sees.
@@ -144,8 +149,7 @@ impl Scene {
 
     /// The same with flags that `discover` would need as well.
     pub fn recv_at(&self, flags: &[&str]) -> Running {
-        let words = self.command(&[&["recv", "-i", "eth1", "--name", "b"], flags, &[&self.to]].concat());
-        self.ready_at(self.start("b", &words), flags)
+        self.ready_at(self.start("b", &self.recv_words(&self.to, flags)), flags)
     }
 
     /// `farwire perf server` in b, once it is ready.
@@ -159,17 +163,21 @@ impl Scene {
     }
 
     fn ready_at(&self, mut running: Running, flags: &[&str]) -> Running {
+        assert!(self.answers(&mut running, flags), "it ended at once: {:?}", running.wait());
+        running
+    }
+
+    /// Waits until b answers to its name; false if the process that is to do so ends before.
+    pub fn answers(&self, running: &mut Running, flags: &[&str]) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            if running.child.try_wait().unwrap().is_some() {
-                panic!("it ended at once: {:?}", running.wait());
-            }
+        while !running.is_over() {
             let found = self.farwire("a", &[&["discover", "-i", "eth1", "--wait", "300ms"], flags].concat());
             if found.stdout.contains(B_MAC) {
-                return running;
+                return true;
             }
             assert!(Instant::now() < deadline, "nobody answers: {found:?}");
         }
+        false
     }
 
     /// It is there, whole, and no part is left behind.
@@ -254,10 +262,21 @@ impl Running {
         self.wait()
     }
 
-    /// SIGKILL.
-    pub fn kill(self) {
+    /// SIGKILL: what it had said by then. There is no exit code, unless it was over by itself.
+    pub fn kill(self) -> Told {
         self.signal(Signal::SIGKILL);
-        self.wait();
+        self.wait()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Bytes that it has written so far, to files and pipes; 0 once it is gone.
+    pub fn written(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap_or_default();
+        io.lines().find_map(|line| line.strip_prefix("wchar: ")).map_or(0, |count| count.parse().unwrap())
     }
 
     /// Resident memory.
@@ -293,6 +312,14 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Debug for Told {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        // Standard output may be a file of many megabytes.
+        let stdout: String = self.stdout.chars().take(2000).collect();
+        f.debug_struct("Told").field("code", &self.code).field("stdout", &stdout).field("stderr", &self.stderr).finish()
     }
 }
 

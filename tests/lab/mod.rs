@@ -64,6 +64,21 @@ impl Lab {
         format!("fw-{}-{host}", self.name)
     }
 
+    /// What is in use in a host.
+    pub fn in_use(&self, host: &str) -> InUse {
+        let processes =
+            Command::new("ip").args(["netns", "pids", &self.namespace_name(host)]).output().expect("ip runs");
+        let protocols = self.run(host, &["cat", "/proc/net/protocols"]);
+        // Protocol, size of a socket, how many there are.
+        let sockets =
+            protocols.lines().find(|line| line.starts_with("XDP ")).and_then(|line| line.split_whitespace().nth(2));
+        InUse {
+            programs: self.run(host, &["ip", "link", "show"]).matches("prog/xdp").count(),
+            sockets: sockets.map_or(0, |count| count.parse().expect("a number of sockets")),
+            processes: String::from_utf8_lossy(&processes.stdout).lines().count(),
+        }
+    }
+
     /// Runs a command inside a host; panics if it fails.
     pub fn run(&self, host: &str, command: &[&str]) -> String {
         let output = self.try_run(host, command);
@@ -75,6 +90,17 @@ impl Lab {
     pub fn try_run(&self, host: &str, command: &[&str]) -> Output {
         Command::new("ip").args(["netns", "exec", &self.namespace_name(host)]).args(command).output().expect("ip runs")
     }
+}
+
+/// What of AF_XDP and of processes there is in a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct InUse {
+    /// XDP programs on its interfaces.
+    pub programs: usize,
+    /// AF_XDP sockets.
+    pub sockets: usize,
+    /// Processes.
+    pub processes: usize,
 }
 
 /// The lab that a namespace belongs to, if it is named as those of this file are, by a process that is gone.

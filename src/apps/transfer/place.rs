@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::errno::Errno;
@@ -31,6 +31,10 @@ const DIRECTORY_MODE: u32 = 0o1777;
 /// their sync. Lower, and trees of many directories wait for the disk more often; a process may have 1024 descriptors
 /// by default.
 const FOLDERS: usize = 600;
+
+/// Held while a directory gets its time, or keeps it over the removal of a part: while one transfer completes a
+/// directory, another one that has broken off may remove its part from there.
+static DIRECTORY_TIMES: Mutex<()> = Mutex::new(());
 
 /// An open directory, and the file system that it is on.
 #[derive(Debug)]
@@ -329,8 +333,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.placed {
-            // Nothing more can be done than to try: at worst a file stays whose name says that it is a part.
-            let _ = unlinkat(&self.folder.fd, self.temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+            self.folder.remove_part(&self.temporary);
         }
     }
 }
@@ -342,6 +345,7 @@ impl Leaving {
     /// What the file system said.
     pub fn set_meta(&self) -> Result<(), String> {
         let (omit, mtime) = times(&self.meta);
+        let _alone = directory_times();
         futimens(&self.folder.fd, &omit, &mtime).map_err(said)?;
         fchmod(&self.folder.fd, Mode::from_bits_truncate(self.meta.mode & DIRECTORY_MODE)).map_err(said)
     }
@@ -357,6 +361,19 @@ impl Folder {
         let device = fstat(&fd)?.st_dev;
         Ok(Folder { fd, device, permit: None })
     }
+
+    /// Removes a part. The directory keeps its time: nothing that bears a name there has changed, and a transfer that
+    /// came later may have set it already.
+    fn remove_part(&self, temporary: &str) {
+        let _alone = directory_times();
+        let before = fstat(&self.fd);
+        // Nothing more can be done than to try: at worst a file stays whose name says that it is a part, or a directory
+        // of somebody else's shows that something was removed.
+        let _ = unlinkat(&self.fd, temporary, UnlinkatFlags::NoRemoveDir);
+        if let Ok(stat) = before {
+            let _ = futimens(&self.fd, &TimeSpec::UTIME_OMIT, &TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec));
+        }
+    }
 }
 
 impl Drop for Folder {
@@ -365,6 +382,11 @@ impl Drop for Folder {
             give_back(permits);
         }
     }
+}
+
+fn directory_times() -> MutexGuard<'static, ()> {
+    // It guards nothing that a panic could leave half done.
+    DIRECTORY_TIMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn give_back(permits: &Sender<()>) {

@@ -133,6 +133,22 @@ fn a_directory_gets_its_mode_and_time_at_the_end() {
 }
 
 #[test]
+fn a_part_that_goes_later_leaves_its_directory_the_time_that_it_got() {
+    let mut scene = scene();
+    scene.place.directory(&named("d"), meta(0o755)).unwrap();
+    let part = scene.place.file(&named("d/f"), meta(0o644)).unwrap();
+    // Another transfer, whose sender lives, sends the same directory.
+    let mut other = Place::open(&scene.inside).unwrap();
+    other.directory(&named("d"), meta(0o755)).unwrap();
+    put(&mut other, "d/f", b"x").unwrap();
+    other.leave(&named("d"), meta(0o755)).unwrap().set_meta().unwrap();
+    drop(part);
+    assert_eq!(entries(&scene.inside.join("d")), 1);
+    let stat = fs::metadata(scene.inside.join("d")).unwrap();
+    assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_000_000_000, 123_456_789));
+}
+
+#[test]
 fn a_link_has_its_target_and_time() {
     let mut scene = scene();
     scene.place.symlink(&named("l"), meta(0), b"../any/where").unwrap().place().unwrap();
