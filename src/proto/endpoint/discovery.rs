@@ -92,3 +92,25 @@ impl Endpoint {
         Verdict::Free
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::FrameId;
+    use crate::proto::config::Config;
+
+    #[test]
+    fn an_answer_bears_the_querys_nonce_as_its_number() {
+        let host = |last| MacAddr::new(2, 0, 0, 0, 0, last);
+        let mut endpoint = Endpoint::new(Config::default(), host(1), 1500, (128, 64), [1; 32]);
+        endpoint.announce("backup".into(), "recv".into());
+        let mut body = [0; 1500];
+        let length = Query { name: "" }.emit(&mut body).unwrap();
+        let (kind, number) = (PacketType::Query, 0xFEED);
+        let header = Header { kind, fin: false, trailer: false, length: length as u16, conn: ConnId(0), number };
+        let packet = Packet { src: host(2), header, body: &body[..length], frame: FrameId(0) };
+        assert_eq!(endpoint.on_packet(0, &packet), Verdict::Free);
+        let answer = endpoint.poll_transmit(0, &|_| false, &mut [0; 1500]).expect("an answer");
+        assert_eq!((answer.dst, answer.header.kind, answer.header.number), (host(2), PacketType::Announce, 0xFEED));
+    }
+}

@@ -230,7 +230,7 @@ impl Endpoint {
             Reply::Announce { dst, nonce } => {
                 let (name, service) = self.discovery.identity()?;
                 let announce = Announce { nonce, name, service, mtu: self.mtu };
-                (PacketType::Announce, dst, ConnId(0), 0, announce.emit(body)?)
+                (PacketType::Announce, dst, ConnId(0), nonce, announce.emit(body)?)
             }
         };
         let header = Header { kind, fin: false, trailer: false, length: length as u16, conn, number };
