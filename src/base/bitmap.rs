@@ -114,27 +114,70 @@ mod tests {
 
     use super::*;
 
+    /// The naive model: a set, and the window that it is seen through.
+    struct Model {
+        set: BTreeSet<u64>,
+        start: u64,
+        capacity: u64,
+    }
+
+    impl Model {
+        fn holds(&self, number: u64) -> bool {
+            (self.start..self.start + self.capacity).contains(&number)
+        }
+
+        fn word(&self, index: u64) -> u64 {
+            self.set.range(index * 64..index * 64 + 64).fold(0, |word, number| word | 1 << (number % 64))
+        }
+    }
+
+    fn step(bitmap: &mut SeqBitmap, model: &mut Model, (kind, number, bits): (u8, u64, u64)) {
+        // Around the window: somewhat below, within, somewhat above.
+        let number = (model.start + number).saturating_sub(200);
+        match kind {
+            0..=3 => {
+                let new = model.holds(number).then(|| model.set.insert(number));
+                assert_eq!(bitmap.insert(number), new, "{number}");
+            }
+            4 => assert_eq!(bitmap.remove(number), model.set.remove(&number), "{number}"),
+            5 => {
+                let index = number / 64;
+                let word = bitmap.word_mut(index);
+                assert_eq!(word.is_some(), model.holds(index * 64), "word {index}");
+                let Some(word) = word else { return };
+                *word = bits;
+                model.set.retain(|number| number / 64 != index);
+                model.set.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| index * 64 + bit));
+            }
+            6 => {
+                bitmap.advance_to(number);
+                model.start = model.start.max(number / 64 * 64);
+                model.set.retain(|number| *number >= model.start);
+            }
+            _ => {
+                bitmap.grow(bits % 1500);
+                model.capacity = model.capacity.max((bits % 1500).div_ceil(64).next_power_of_two() * 64);
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn agrees_with_a_set(steps in prop::collection::vec((0u8..4, 0u64..2000), 1..300)) {
-            let mut bitmap = SeqBitmap::new(256);
-            let mut model = BTreeSet::new();
-            for (kind, number) in steps {
-                match kind {
-                    0 | 1 => {
-                        if bitmap.insert(number).is_some() { model.insert(number); }
-                    }
-                    2 => { prop_assert_eq!(bitmap.remove(number), model.remove(&number)); }
-                    _ => {
-                        bitmap.advance_to(number);
-                        let start = bitmap.start();
-                        model.retain(|n| *n >= start);
-                        if number % 7 == 0 { bitmap.grow(bitmap.capacity() * 2); }
-                    }
+        fn agrees_with_a_set(
+            capacity in 1usize..300, steps in prop::collection::vec((0u8..8, 0u64..900, any::<u64>()), 1..300),
+        ) {
+            let mut bitmap = SeqBitmap::new(capacity);
+            let capacity = capacity.div_ceil(64).next_power_of_two() as u64 * 64;
+            let mut model = Model { set: BTreeSet::new(), start: 0, capacity };
+            for change in steps {
+                step(&mut bitmap, &mut model, change);
+                prop_assert_eq!((bitmap.start(), bitmap.capacity()), (model.start, model.capacity));
+                prop_assert_eq!(bitmap.end(), model.start + model.capacity);
+                for index in (model.start / 64).saturating_sub(3)..bitmap.end() / 64 + 3 {
+                    prop_assert_eq!(bitmap.word(index), model.word(index), "word {}", index);
                 }
-                for probe in [number, number + 1, number.saturating_sub(64)] {
-                    prop_assert_eq!(bitmap.contains(probe), model.contains(&probe));
-                }
+                let probe = (model.start + change.1).saturating_sub(200);
+                prop_assert_eq!(bitmap.contains(probe), model.set.contains(&probe));
             }
         }
     }
