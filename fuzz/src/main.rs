@@ -11,10 +11,9 @@ use farwire_fuzz::{TARGETS, Target, seeds};
 const USAGE: &str = "\
 The fuzz targets on stable Rust, without coverage guidance. tools/fuzz is the way to start it.
 
-Usage: farwire-fuzz list                        names the targets
-       farwire-fuzz seeds TARGET DIR            writes the seeds of a target into DIR, one file each
+Usage: farwire-fuzz seeds TARGET DIR            writes the seeds of a target into DIR, one file each
        farwire-fuzz run TARGET SECONDS SEED     changes the seeds at random; a finding goes to fuzz/artifacts/TARGET
-       farwire-fuzz once TARGET FILE            runs one input
+       farwire-fuzz once TARGET FILE            runs one input, or one script in hex (*.hex)
 ";
 /// How often a run says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -23,10 +22,6 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words[..] {
-        ["list"] => {
-            TARGETS.iter().for_each(|target| println!("{}", target.name));
-            Ok(())
-        }
         ["seeds", target, dir] => named(target).and_then(|target| write_seeds(target, Path::new(dir))),
         ["run", target, seconds, seed] => named(target).and_then(|target| run(target, seconds, seed)),
         ["once", target, file] => named(target).and_then(|target| once(target, Path::new(file))),
@@ -46,7 +41,8 @@ fn main() -> ExitCode {
 }
 
 fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fuzz.parent().unwrap_or(fuzz).to_owned()
 }
 
 fn named(name: &str) -> Result<&'static Target, String> {
@@ -68,7 +64,10 @@ fn write_seeds(target: &Target, dir: &Path) -> Result<(), String> {
 }
 
 fn once(target: &Target, file: &Path) -> Result<(), String> {
-    let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let bytes = match file.extension().is_some_and(|end| end == "hex") {
+        true => seeds::hex_file(file)?,
+        false => fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?,
+    };
     (target.run)(&bytes);
     println!("{}: nothing found by {} bytes", target.name, bytes.len());
     Ok(())
@@ -95,7 +94,11 @@ fn run(target: &Target, seconds: &str, seed: &str) -> Result<(), String> {
             let file = dir.join(format!("found-{seed}-{}", finding.run));
             let kept = fs::create_dir_all(&dir).and_then(|()| fs::write(&file, &finding.bytes));
             kept.map_err(|error| format!("{}: {error}", file.display()))?;
-            Err(format!("{}: input {} of seed {seed} panics: {}", target.name, finding.run, file.display()))
+            let (name, file) = (target.name, file.display());
+            Err(format!(
+                "{name}: input {} of seed {seed} panics; again by: tools/fuzz --replay {name} {file}",
+                finding.run
+            ))
         }
     }
 }

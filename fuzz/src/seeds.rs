@@ -30,8 +30,7 @@ pub fn seeds(project: &Path, target: &str) -> Result<Vec<Seed>, String> {
     files.sort();
     for file in files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = hex_bytes(read(&file)?.lines());
-        seeds.push(Seed { name, bytes: bytes.map_err(|word| format!("{}: {word:?} is no byte", file.display()))? });
+        seeds.push(Seed { name, bytes: hex_file(&file)? });
     }
     if seeds.is_empty() { Err(format!("{target}: no seeds in {}", folder.display())) } else { Ok(seeds) }
 }
@@ -62,6 +61,14 @@ pub fn examples(document: &str) -> Vec<Example> {
     }
     assert!(examples.len() >= 12, "docs/WIRE.md lost its examples");
     examples
+}
+
+/// The bytes of a file of hex.
+///
+/// # Errors
+/// If it can't be read, or is no hex.
+pub fn hex_file(file: &Path) -> Result<Vec<u8>, String> {
+    hex_bytes(read(file)?.lines()).map_err(|word| format!("{}: {word:?} is no byte", file.display()))
 }
 
 /// The bytes of lines of hex; the first word that is none as the error.

@@ -66,7 +66,9 @@ impl World {
     }
 
     fn apply(&mut self, step: u8, script: &mut Script<'_>) {
+        let full = self.model.packets() >= MAX_PACKETS;
         match step % 16 {
+            0..4 if full => {}
             0 | 1 => (0..script.byte()).for_each(|_| self.send(true, 1514)),
             2 => {
                 let (count, len) = (script.byte(), 60 + script.number() as u16 % 1454);
@@ -92,9 +94,6 @@ impl World {
     }
 
     fn send(&mut self, eliciting: bool, len: u16) {
-        if self.model.packets() >= MAX_PACKETS {
-            return;
-        }
         let lowest = self.sender.lowest_in_flight();
         let packet = SentPacket { len, flags: SentPacket::DATA, ..SentPacket::default() };
         let number = self.sender.on_sent(self.now, packet, eliciting);
