@@ -29,17 +29,17 @@ fn packet() {
 
 #[test]
 fn ack() {
-    run("ack", 8_000);
+    run("ack", 2_500);
 }
 
 #[test]
 fn connection() {
-    run("connection", 2_000);
+    run("connection", 1_500);
 }
 
 #[test]
 fn engines() {
-    run("engines", 2_000);
+    run("engines", 1_500);
 }
 
 /// A target that finds nothing where something is wrong would say "nothing found" for ever.

@@ -1,6 +1,8 @@
 //! An input as a list of choices, one byte or a few each, so that a change of a byte changes one choice and a script
 //! can be written by hand. Behind its end all choices are 0.
 
+use std::collections::VecDeque;
+
 /// What is left of an input.
 #[derive(Clone)]
 pub struct Script<'a>(&'a [u8]);
@@ -52,4 +54,10 @@ impl<'a> Script<'a> {
     fn big_endian(&mut self, bytes: usize) -> u64 {
         (0..bytes).fold(0, |value, _| value << 8 | u64::from(self.byte()))
     }
+}
+
+/// Takes one out of a queue, counted from its front around its end.
+pub fn take<T>(queue: &mut VecDeque<T>, index: usize) -> Option<T> {
+    let index = index % queue.len().max(1);
+    queue.remove(index)
 }

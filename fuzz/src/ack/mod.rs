@@ -11,7 +11,7 @@ use farwire::base::{Nanos, Rate};
 use farwire::proto::received::{Received, Seen};
 use farwire::proto::recovery::{Algorithm, MAX_SPAN, Outcome, Recovery, RecoveryConfig, SendPermit, SentPacket};
 
-use super::script::Script;
+use super::script::{Script, take};
 use model::Model;
 use told::Told;
 
@@ -69,13 +69,14 @@ impl World {
         let full = self.model.packets() >= MAX_PACKETS;
         match step % 16 {
             0..4 if full => {}
-            0 | 1 => (0..script.byte()).for_each(|_| self.send(true, 1514)),
+            0 => (0..script.byte()).for_each(|_| self.send(true, 1514)),
+            1 => (0..script.number() % 5000).for_each(|_| self.send(true, 1514)),
             2 => {
                 let (count, len) = (script.byte(), 60 + script.number() as u16 % 1454);
                 (0..count).for_each(|index| self.send(index % 50 != 49, len));
             }
             3 => self.send(false, 60),
-            4 => (0..script.byte()).for_each(|_| self.deliver(0)),
+            4 => (0..script.number().min(self.transit.len() as u64)).for_each(|_| self.deliver(0)),
             5 => self.deliver(script.number() as usize),
             6 => (0..script.byte()).for_each(|_| _ = self.transit.pop_front()),
             7 => _ = take(&mut self.transit, script.number() as usize),
@@ -192,10 +193,4 @@ impl World {
         self.check();
         assert_eq!(self.model.in_flight(), 0, "never settled: {:?}", self.sender.stats());
     }
-}
-
-/// Takes one out of a queue, counted from its front around its end.
-fn take<T>(queue: &mut VecDeque<T>, index: usize) -> Option<T> {
-    let index = index % queue.len().max(1);
-    queue.remove(index)
 }

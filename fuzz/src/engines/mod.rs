@@ -9,8 +9,6 @@ mod forge;
 mod host;
 mod middle;
 
-use std::collections::VecDeque;
-
 use crossbeam_channel::bounded;
 use farwire::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use farwire::base::{ConnId, Nanos};
@@ -21,7 +19,7 @@ use farwire::proto::error::CloseReason;
 use farwire::proto::recovery::Algorithm;
 use farwire::wire::{ETHERNET_LEN, Header};
 
-use super::script::Script;
+use super::script::{Script, take};
 use ends::Flows;
 use forge::Mark;
 use host::Host;
@@ -32,9 +30,11 @@ const MAX_WAIT_NS: Nanos = 400 * MILLISECOND;
 /// Most streams and connections that a peer may have.
 const MAX_STREAMS: u32 = 8;
 const MAX_CONNECTIONS: usize = 8;
-/// Virtual time in which everything ends once the middle is gone: an idle timeout, and what a round trip that was
-/// drawn out costs.
-const PATIENCE_NS: Nanos = 120 * SECOND;
+/// Virtual time in which everything ends once the middle is gone: a half-open connection is forgotten after 3 s.
+/// Shorter than the keep-alive, which would wake what has no timer of its own.
+const PATIENCE_NS: Nanos = 9 * SECOND;
+/// The same where one side may know nothing of the other's end: an idle timeout, and time to drain.
+const LONG_PATIENCE_NS: Nanos = 60 * SECOND;
 /// Turns in which everything ends: more is no rest.
 const MAX_TURNS: u32 = 400_000;
 /// Bytes of one write, and of all together.
@@ -246,12 +246,13 @@ impl World {
         for host in &self.hosts {
             *hold(&host.hands) = Hands::default();
         }
+        let patience = if self.forges || self.torn { LONG_PATIENCE_NS } else { PATIENCE_NS };
         let (start, mut turns) = (self.now, 0);
         while !self.is_over() {
             (0..2).for_each(|at| self.end_programs(at));
             self.turn();
             turns += 1;
-            let late = self.now - start > PATIENCE_NS || turns > MAX_TURNS;
+            let late = self.now - start > patience || turns > MAX_TURNS;
             assert!(!late, "still there: {:?}", self.hosts.each_ref().map(Host::inventory));
             if !self.hosts.iter().any(|host| host.worked) && !self.is_over() {
                 let next = self.hosts.iter().filter_map(|host| host.wakes_ns).min();
@@ -284,7 +285,6 @@ impl World {
         host.readers.retain_mut(|reader| !reader.read(usize::MAX, honest, flows));
         host.writers.retain_mut(|writer| {
             writer.write(0, true, now, flows);
-            // Two bytes at least, or nobody knows whose they were.
             !writer.is_over(flows)
         });
         for conn in &host.conns {
@@ -322,10 +322,4 @@ impl World {
 fn flip(frame: &mut [u8], bit: usize) {
     let bit = bit % (frame.len() * 8).max(1);
     frame.get_mut(bit / 8).into_iter().for_each(|byte| *byte ^= 1 << (bit % 8));
-}
-
-/// Takes one out of a queue, counted from its front around its end.
-fn take<T>(queue: &mut VecDeque<T>, index: usize) -> Option<T> {
-    let index = index % queue.len().max(1);
-    queue.remove(index)
 }

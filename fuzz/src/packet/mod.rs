@@ -20,8 +20,7 @@ pub fn run(bytes: &[u8]) {
 
 fn look(bytes: &[u8]) {
     let bytes = Box::<[u8]>::from(bytes); // no spare room behind the end
-    everything::parse(&bytes, true);
-    everything::parse(&bytes, false);
+    everything::parse(&bytes);
     for line in [pretty::frame(&bytes, ETHERTYPE).to_string(), pretty::packet(&bytes).to_string()] {
         assert!(!line.is_empty() && !line.contains(char::is_control), "{line:?}");
     }
