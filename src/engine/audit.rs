@@ -23,6 +23,8 @@ pub struct Audit {
     pub pending_ends: usize,
     /// Connections that the transport keeps, half-open ones included.
     pub connections: usize,
+    /// Of these, so many wait for the last packet of their opening.
+    pub half_open: usize,
     /// The transport's own list.
     pub endpoint: String,
 }
@@ -39,6 +41,7 @@ impl<L: Link> Engine<L> {
             connecting: self.connecting.len(),
             pending_ends: self.pending_ends.len(),
             connections: self.endpoint.connections(),
+            half_open: self.endpoint.half_open(),
             endpoint: self.endpoint.inventory(),
         }
     }

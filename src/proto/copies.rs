@@ -7,7 +7,7 @@
 use super::connection::{Connection, Cx};
 use super::segment::TxState;
 use super::tx::InLink;
-use crate::base::time::MILLISECOND;
+use crate::base::time::{MILLISECOND, NEVER};
 use crate::base::{FrameId, Nanos};
 
 /// The copy follows after this part of the round trip, so that one burst of losses does not take both: …
@@ -44,5 +44,16 @@ impl Connection {
             return (due_ns <= cx.now && !busy(frame)).then_some(frame);
         }
         None
+    }
+
+    /// When the next copy is due. One that is due already waits for the window, the pacer or the link, which have
+    /// timers and wake-ups of their own.
+    pub(super) fn next_copy_ns(&self, now: Nanos) -> Nanos {
+        self.copies.front().map(|copy| copy.due_ns).filter(|due_ns| *due_ns > now).unwrap_or(NEVER)
+    }
+
+    /// Whether the copy that is next is of the segment in `frame`.
+    pub(super) fn is_to_copy(&self, frame: FrameId) -> bool {
+        self.copies.front().is_some_and(|copy| copy.frame == frame)
     }
 }

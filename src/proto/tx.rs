@@ -24,6 +24,10 @@ pub(super) const OPEN_RETRY_NS: Nanos = 200 * MILLISECOND;
 const OPEN_RETRY_MAX_NS: Nanos = SECOND;
 /// A responder forgets an open that is not confirmed within this: two retries of its initiator.
 pub(super) const HALF_OPEN_NS: Nanos = 3 * SECOND;
+/// A probe that is late by this part of the idle timeout was not sent in time because this host did not run (stopped,
+/// suspended), not because its timers are coarse. Lower: a busy host excuses the dead. Higher: a host that was away for
+/// almost the timeout ends connections whose peers had no chance to be heard.
+const OVERSLEPT: Nanos = 8;
 /// Control packets in flight that carry something to be told again if lost. Honest peers acknowledge within a round
 /// trip, in which not one packet per turn of 20 µs is sent, even at 300 ms. Higher: what silence can make us keep.
 const MAX_RECORDS: usize = 1 << 14;
@@ -345,8 +349,12 @@ impl Connection {
     }
 
     fn on_established_timeout(&mut self, cx: &mut Cx<'_>) {
-        let silence = cx.now.saturating_sub(self.last_heard_ns);
-        if silence >= self.idle_timeout_ns(cx) {
+        if cx.now.saturating_sub(self.keep_alive_at_ns(cx)) > self.idle_timeout_ns(cx) / OVERSLEPT {
+            // We did not run when we should have asked: the peer gets time to answer before it is held for dead.
+            self.excused_until_ns = cx.now.saturating_add(self.idle_timeout_ns(cx) / 3);
+        }
+        if cx.now >= self.idle_at_ns(cx) {
+            let silence = cx.now.saturating_sub(self.last_heard_ns);
             let why = CloseReason::IdleTimeout { silence_ms: silence / MILLISECOND };
             return self.apply(cx, Life::TimedOut, why);
         }
@@ -378,9 +386,9 @@ impl Connection {
                 self.recovery.poll_timeout().unwrap_or(NEVER),
                 self.received.poll_timeout().unwrap_or(NEVER),
                 self.paced_until_ns,
-                self.copies.front().map_or(NEVER, |copy| copy.due_ns),
+                self.next_copy_ns(cx.now),
                 self.keep_alive_at_ns(cx),
-                self.last_heard_ns.saturating_add(self.idle_timeout_ns(cx)),
+                self.idle_at_ns(cx),
                 self.pinger.as_ref().map_or(NEVER, |pinger| pinger.poll_timeout()),
             ]
             .into_iter()
@@ -395,6 +403,11 @@ impl Connection {
         let every = cx.config.keep_alive_ns.min(self.idle_timeout_ns(cx) / 3);
         let every = if self.side == Side::Responder { every + every / 2 } else { every };
         self.last_heard_ns.max(self.last_asked_ns).saturating_add(every)
+    }
+
+    /// When the peer has been silent for too long.
+    fn idle_at_ns(&self, cx: &Cx<'_>) -> Nanos {
+        self.last_heard_ns.saturating_add(self.idle_timeout_ns(cx)).max(self.excused_until_ns)
     }
 
     /// The shorter of both sides' idle timeouts; 0 means never on either.

@@ -114,3 +114,23 @@ fn the_last_echo_ends_a_series_of_pings() {
     world.steps(MILLISECOND);
     assert_eq!(answer.try_recv().expect("at once").received, 3);
 }
+
+#[test]
+fn hosts_that_were_away_give_each_other_time_to_answer() {
+    let proto = Config { idle_timeout_ns: 10 * SECOND, ..Config::default() };
+    let mut world = World::new(MemoryConfig::default(), proto);
+    let (ours, theirs) = world.connect();
+    world.steps(MILLISECOND);
+    world.now += 11 * SECOND;
+    world.steps(100 * MILLISECOND);
+    assert_eq!((ours.shared.closed.get(), theirs.shared.closed.get()), (None, None));
+    world.now += 11 * SECOND;
+    while world.a.turn(world.now).worked {}
+    world.now += 3 * SECOND;
+    while world.a.turn(world.now).worked {}
+    assert_eq!(ours.shared.closed.get(), None);
+    world.now += SECOND;
+    world.a.turn(world.now);
+    let reason = ours.shared.closed.get().expect("time enough to answer").to_string();
+    assert!(reason.contains("nothing heard"), "{reason}");
+}

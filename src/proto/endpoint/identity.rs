@@ -20,11 +20,15 @@ pub(super) struct Identity {
     pub mac: MacAddr,
     seed: [u8; 32],
     drawn: u64,
+    /// Of the last connection's id.
+    generation: u32,
 }
 
 impl Identity {
     pub fn new(mac: MacAddr, seed: [u8; 32]) -> Identity {
-        Identity { mac, seed, drawn: 0 }
+        let mut identity = Identity { mac, seed, drawn: 0, generation: 0 };
+        identity.generation = identity.draw() as u32;
+        identity
     }
 
     /// A number that nobody outside can guess.
@@ -34,10 +38,13 @@ impl Identity {
         u64::from_be_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default())
     }
 
-    /// An id for a connection in `slot`, with a generation drawn at random.
+    /// An id for a connection in `slot`. The first generation is drawn at random, so that a restart names others; from
+    /// there on they are counted, so that no id comes again before all have been used: drawn each by
+    /// itself, one of 150 connections would most likely have the id of a former one.
     pub fn conn_id(&mut self, slot: u32) -> ConnId {
-        let generation = (self.draw() as u32 & ((1 << GENERATION_BITS) - 1)).max(1);
-        ConnId(slot << GENERATION_BITS | generation)
+        let mask = (1 << GENERATION_BITS) - 1;
+        self.generation = (self.generation.wrapping_add(1) & mask).max(1);
+        ConnId(slot << GENERATION_BITS | self.generation)
     }
 
     /// A cookie for an open from `peer`, made at `now`.
@@ -92,5 +99,13 @@ mod tests {
             assert_eq!(slot_of(id), slot);
             assert_ne!(id, ConnId(0));
         }
+    }
+
+    #[test]
+    fn no_id_comes_again_before_all_were_used() {
+        let mut identity = Identity::new(MacAddr::zero(), [1; 32]);
+        let mut seen = std::collections::BTreeSet::new();
+        assert!((1..1 << GENERATION_BITS).all(|_| seen.insert(identity.conn_id(7).0)));
+        assert_ne!(Identity::new(MacAddr::zero(), [2; 32]).conn_id(7), identity.conn_id(7), "another life, other ids");
     }
 }

@@ -17,6 +17,11 @@ impl Endpoint {
         )
     }
 
+    /// Connections that wait for the last packet of their opening.
+    pub fn half_open(&self) -> usize {
+        self.half_open
+    }
+
     /// Segments that a connection has sent for the first time, and that it has received.
     pub fn segments_of(&self, conn: ConnId) -> Option<(u64, u64)> {
         let conn = &self.conns[self.find(conn)? as usize];

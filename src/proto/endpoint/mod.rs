@@ -221,11 +221,13 @@ impl Endpoint {
 
     /// The link has given a frame back that the transport still needs.
     pub fn on_completed(&mut self, frame: FrameId) {
-        let segment = self.segments.tx(frame);
-        if segment.state == TxState::Lost
-            && let Some(stream) = self.streams.get(segment.stream as usize)
-        {
-            let conn = stream.conn;
+        let segment = *self.segments.tx(frame);
+        if !matches!(segment.state, TxState::Lost | TxState::InFlight) {
+            return;
+        }
+        let Some(conn) = self.streams.get(segment.stream as usize).map(|stream| stream.conn) else { return };
+        let is_to_copy = || self.conns.get(conn as usize).is_some_and(|conn| conn.is_to_copy(frame));
+        if segment.state == TxState::Lost || is_to_copy() {
             self.mark_ready(conn);
         }
     }
