@@ -11,6 +11,7 @@
 //! | [`wire`] | bytes to types and back |
 //! | [`link`] | the seam: whatever moves Ethernet frames |
 //! | [`xdp`] | AF_XDP as a link |
+//! | [`sim`] | production engines in virtual time, for tests |
 //! | [`obs`] | counters, histograms, events |
 //! | [`base`] | time, rates, ids, bitmaps, timers |
 //!
@@ -26,6 +27,7 @@ pub mod engine;
 pub mod link;
 pub mod obs;
 pub mod proto;
+pub mod sim;
 pub mod wire;
 pub mod worker;
 pub mod xdp;

@@ -39,6 +39,7 @@ const ROOMS: &[Room] = &[
     Room { name: "link", level: 3, may_use: &["base"], never: &["std::thread"] },
     Room { name: "xdp", level: 4, may_use: &["base", "obs", "link"], never: &["std::thread"] },
     Room { name: "engine", level: 5, may_use: &["base", "wire", "obs", "proto", "link"], never: NO_WORLD },
+    Room { name: "sim", level: 6, may_use: &["base", "wire", "obs", "proto", "link", "engine"], never: NO_WORLD },
     Room { name: "worker", level: 6, may_use: &["base", "obs", "proto", "link", "xdp", "engine"], never: &[] },
     Room { name: "api", level: 7, may_use: UNDER_API, never: &["std::fs", "std::net"] },
     Room { name: "apps", level: 8, may_use: &["base", "obs", "api"], never: &[] },

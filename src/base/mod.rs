@@ -1,15 +1,17 @@
 //! Small types without a protocol word in them: time, rates, sizes, ids, bitmaps over a sequence,
-//! a timer wheel.
+//! a timer wheel, seeded dice.
 //!
 //! Decides: nothing. Called by: every other room. Invariant: pure; no clock is read here.
 
 pub mod bitmap;
+pub mod dice;
 pub mod ids;
 pub mod rate;
 pub mod size;
 pub mod time;
 pub mod wheel;
 
+pub use dice::Dice;
 pub use ids::{ConnId, FrameId, StreamId};
 pub use pnet::util::MacAddr;
 pub use rate::Rate;

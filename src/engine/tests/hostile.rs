@@ -151,7 +151,7 @@ struct Victim {
 }
 
 impl Victim {
-    fn act(&mut self, conn: &ConnPort, dice: &mut rough::Dice) {
+    fn act(&mut self, conn: &ConnPort, dice: &mut Dice) {
         while let Ok(port) = conn.streams.try_recv() {
             self.ports.push(port);
         }
@@ -172,7 +172,7 @@ fn attack(packets: &[Forged], host: usize, seed: u64) {
     let mut world = World::new(MemoryConfig { frames: 1024, rx_reserve: 256, ..Default::default() }, proto);
     let before = [&world.a, &world.b].map(|host| (all_frames(host), host.engine.endpoint.inventory()));
     let (conns, stream, peer) = world.connect_stream();
-    let (mut victims, mut dice) = ([Victim::default(), Victim::default()], rough::Dice::new(seed));
+    let (mut victims, mut dice) = ([Victim::default(), Victim::default()], Dice::new(seed));
     victims[0].ports.push(stream);
     victims[1].ports.push(peer);
     let mut last = 50;

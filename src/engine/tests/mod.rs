@@ -5,7 +5,6 @@ mod forged;
 mod hostile;
 mod lives;
 mod rough;
-mod storm;
 mod streams;
 mod transfers;
 
@@ -15,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::port::{Command, Commit, ConnPort, ConnectOptions, RecvPort, SendPort, StreamPort};
 use super::*;
-use crate::base::MacAddr;
 use crate::base::time::{MICROSECOND, SECOND};
+use crate::base::{Dice, MacAddr};
 use crate::link::impair::Profile;
 use crate::link::memory::{MemoryConfig, pair};
 use crate::proto::config::Config;

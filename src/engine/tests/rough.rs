@@ -3,39 +3,10 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
-use rand_xoshiro::SplitMix64;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
-
 use crate::base::Nanos;
 use crate::link::impair::{Fate, Impairment, Profile};
 use crate::link::memory::MemoryLink;
 use crate::link::{Frame, Link, LinkError};
-
-/// Numbers that look random and come again with their seed.
-#[derive(Clone, Debug)]
-pub(super) struct Dice(SplitMix64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(SplitMix64::seed_from_u64(seed))
-    }
-
-    pub fn draw(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.draw() % limit
-    }
-
-    pub fn hits(&mut self, in_thousand: u64) -> bool {
-        self.below(1000) < in_thousand
-    }
-
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-}
 
 /// Frames that are late at a time: each of them is one of the pool. More arrive at once, trouble or not, so a profile
 /// with a delay or a rate makes no sense here.

@@ -1,6 +1,5 @@
 //! What flows come to that own their link, at a rate that is known or measured.
 
-use super::super::rough::Dice;
 use super::*;
 
 fn fixed(mbit: u64) -> Algorithm {

@@ -1,0 +1,59 @@
+//! `simrun`: worlds of production engines in virtual time, by the thousand, or one of them step by step.
+//!
+//! `sweep` lives through many seeds on all cores; `replay` tells one of them; `caught` makes a panic a finding.
+
+mod caught;
+mod replay;
+mod sweep;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Live through simulated worlds: hosts with the production engine, links with trouble, programs that check each byte.
+///
+/// A seed decides everything in its world, so what goes wrong once goes wrong again with the same seed.
+#[derive(Parser)]
+#[command(name = "simrun", version)]
+struct Options {
+    /// How many worlds to live through, one per seed.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    from: u64,
+    /// Begin no new world after so many seconds, however many are left.
+    #[arg(long = "for", value_name = "SECONDS")]
+    for_s: Option<u64>,
+    /// Worlds at a time; all cores unless told.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Live through this world alone: print what it is like, all that happens in it, and how it ends.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "for_s", "jobs"])]
+    seed: Option<u64>,
+    /// With --seed: only the last so many lines of what happens.
+    #[arg(long, value_name = "LINES", requires = "seed")]
+    last: Option<usize>,
+    /// Print one JSON object instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    caught::listen();
+    let clean = match options.seed {
+        Some(seed) => replay::replay(seed, options.last, options.json),
+        None => sweep::sweep(&options),
+    };
+    match clean {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever reads has gone, as `head` does: nothing is left to tell anybody.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("simrun: the results cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
