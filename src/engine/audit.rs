@@ -1,8 +1,10 @@
 //! What an engine holds at a time, for whoever checks that nothing is lost and nothing grows.
 
 use super::Engine;
+use super::port::ConnKey;
 use crate::link::Link;
 use crate::obs::Counters;
+use crate::proto::recovery::RecoveryStats;
 
 /// Everything that an engine holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +46,11 @@ impl<L: Link> Engine<L> {
             half_open: self.endpoint.half_open(),
             endpoint: self.endpoint.inventory(),
         }
+    }
+
+    /// How a connection's recovery is, its controller's name, and what that has to tell since it was last asked.
+    pub fn recovery(&mut self, conn: ConnKey) -> Option<(RecoveryStats, &'static str, Vec<String>)> {
+        self.slot(conn).and_then(|slot| self.endpoint.recovery(slot))
     }
 
     /// What it has counted.

@@ -92,7 +92,7 @@ impl<L: Link> Engine<L> {
     }
 
     fn snapshot(&mut self, conn: Option<ConnKey>) -> Snapshot {
-        let recovery = conn.and_then(|conn| self.slot(conn)).and_then(|slot| self.endpoint.recovery(slot));
+        let recovery = conn.and_then(|conn| self.recovery(conn));
         let (recovery, controller, notices) = match recovery {
             Some((stats, name, notices)) => (Some(stats), Some(name), notices),
             None => (None, None, Vec::new()),
@@ -112,7 +112,7 @@ impl<L: Link> Engine<L> {
     }
 
     /// The transport's slot of a connection that the application still has an end of.
-    fn slot(&self, conn: ConnKey) -> Option<u32> {
+    pub(super) fn slot(&self, conn: ConnKey) -> Option<u32> {
         self.endpoint.find(conn).filter(|slot| self.conns.contains_key(slot))
     }
 }

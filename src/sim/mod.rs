@@ -4,6 +4,7 @@
 //! are the same to the byte of their traces. Called by: tests, and the program that sweeps seeds.
 //! Invariant: whatever goes wrong is found by an oracle and told with the seed that shows it again.
 
+pub mod flow;
 mod host;
 mod net;
 mod nic;

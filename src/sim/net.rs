@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use super::trace::Trace;
 use crate::base::time::NEVER;
 use crate::base::{MacAddr, Nanos};
-use crate::link::impair::{Fate, Impairment, Profile};
+use crate::link::impair::{Counters, Fate, Impairment, Profile};
+use crate::obs::hist::Histogram;
 use crate::wire::eth::Ethernet;
 use crate::wire::{ETHERTYPE, Header, PacketType, pretty};
 
@@ -13,9 +14,10 @@ use crate::wire::{ETHERTYPE, Header, PacketType, pretty};
 const ELIDED_FROM: usize = 1024;
 /// Frames that are remembered, to be replayed: longer than most connections of a scenario.
 const REMEMBERED: usize = 4096;
-/// What is kept of their beginning: every header; and of their end: every trailer that fits such a frame, and the CRC.
+/// What is kept of their beginning: every header.
 const HEAD: usize = 64;
-const TAIL: usize = 512;
+/// Fewer zeros than this are kept as they are.
+const ZEROS_FROM: usize = 256;
 
 /// All wires, the frames on them, and the time.
 pub struct Net {
@@ -32,8 +34,11 @@ pub struct Net {
     jammed: Vec<bool>,
     /// The highest packet number of each direction of each connection so far.
     numbers: BTreeMap<(usize, u32), u64>,
-    /// Some of the frames that were sent, for those who send them again.
+    /// Some of the frames that were sent, for those who send them again, if anybody will.
     seen: VecDeque<(usize, Vec<u8>)>,
+    remembers: bool,
+    /// How long frames waited for the wire of one path.
+    watched: Option<((usize, usize), Histogram)>,
     /// What no engine and no card may do, and one did.
     blame: Option<String>,
 }
@@ -41,7 +46,7 @@ pub struct Net {
 /// A frame on its way.
 pub struct Packet {
     bytes: Vec<u8>,
-    /// Zeros between the kept beginning and the kept end.
+    /// Zeros that are left out between [`HEAD`] bytes of beginning and the rest.
     middle: usize,
 }
 
@@ -65,6 +70,8 @@ impl Net {
             jammed: vec![false; hosts],
             numbers: BTreeMap::new(),
             seen: VecDeque::new(),
+            remembers: false,
+            watched: None,
             blame: None,
         }
     }
@@ -76,6 +83,26 @@ impl Net {
     pub fn lay(&mut self, from: usize, to: usize, profile: &Profile, seed: u64) {
         let path = Impairment::new(profile, seed).expect("a profile that can be");
         self.paths.insert((from, to), path);
+    }
+
+    /// Frames are remembered from now on, so that they can be sent again.
+    pub fn remember_frames(&mut self) {
+        self.remembers = true;
+    }
+
+    /// From now on measures how long frames wait for the wire of this path.
+    pub fn watch(&mut self, from: usize, to: usize) {
+        self.watched = Some(((from, to), Histogram::new()));
+    }
+
+    /// How long frames waited for the wire of the path that is watched.
+    pub fn queued(&self) -> Option<&Histogram> {
+        self.watched.as_ref().map(|(_, queued)| queued)
+    }
+
+    /// What a path has done with what came to it since it was laid.
+    pub fn path(&self, from: usize, to: usize) -> Option<&Counters> {
+        self.paths.get(&(from, to)).map(Impairment::counters)
     }
 
     /// Whether a host's interface is down: it takes no frames and lets none in.
@@ -126,7 +153,9 @@ impl Net {
     pub fn send(&mut self, from: usize, bytes: &[u8]) {
         let Some((ethernet, at)) = Ethernet::parse(bytes) else { return };
         self.check_number(from, &bytes[at..]);
-        self.remember(from, bytes);
+        if self.remembers {
+            self.remember(from, bytes);
+        }
         for to in 0..self.inboxes.len() {
             if to != from && (ethernet.dst == mac_of(to) || ethernet.dst.is_broadcast()) {
                 self.carry(from, to, bytes);
@@ -191,6 +220,9 @@ impl Net {
             }
             Fate::Passed(delivery) => {
                 let at = self.begin_ns + delivery.at_ns;
+                if let Some((_, queued)) = self.watched.as_mut().filter(|(path, _)| *path == (from, to)) {
+                    queued.record(delivery.queued_ns);
+                }
                 let corrupt = delivery.corrupt_bit.map_or(0, |bit| u64::from(bit) + 1);
                 self.trace.note(now, &[2, ends[0], ends[1], ends[2], at, corrupt, head_of(bytes)], || {
                     words(&format!("arrives {:.9}{}", at as f64 / 1e9, if corrupt > 0 { " broken" } else { "" }))
@@ -229,10 +261,11 @@ fn head_of(bytes: &[u8]) -> u64 {
 
 impl Packet {
     fn of(bytes: &[u8], elides: bool) -> Packet {
-        let middle = HEAD..bytes.len().saturating_sub(TAIL);
-        if elides && bytes.len() >= ELIDED_FROM && bytes[middle.clone()].iter().all(|byte| *byte == 0) {
-            let kept = [&bytes[..middle.start], &bytes[middle.end..]].concat();
-            return Packet { bytes: kept, middle: middle.len() };
+        if elides && bytes.len() >= ELIDED_FROM {
+            let zeros = bytes[HEAD..].iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - HEAD);
+            if zeros >= ZEROS_FROM {
+                return Packet { bytes: [&bytes[..HEAD], &bytes[HEAD + zeros..]].concat(), middle: zeros };
+            }
         }
         Packet { bytes: bytes.to_vec(), middle: 0 }
     }
@@ -261,8 +294,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_comes_back() {
-        for (len, at) in [(60, 10), (1024, 0), (1024, 63), (1024, 64), (1514, 1513), (9000, 8999 - TAIL), (9000, 8500)]
-        {
+        for (len, at) in [(60, 10), (1024, 0), (1024, 63), (1024, 64), (1514, 1513), (9000, 8999), (9000, 500)] {
             let mut bytes = vec![0; len];
             bytes[at] = 7;
             let packet = Packet::of(&bytes, true);
@@ -270,6 +302,6 @@ mod tests {
             packet.write(&mut room);
             assert!(packet.len() == len && room[..len] == bytes, "{len} {at}");
         }
-        assert!(Packet::of(&[0; 9000], true).bytes.len() <= HEAD + TAIL);
+        assert!(Packet::of(&[0; 9000], true).bytes.len() == HEAD);
     }
 }

@@ -77,6 +77,9 @@ impl<'s> World<'s> {
         for (index, path) in scenario.paths.iter().enumerate() {
             net.lay(path.from, path.to, &path.trouble, scenario.seed << 8 ^ index as u64);
         }
+        if scenario.has(|fault| matches!(fault, Fault::Replay { .. } | Fault::Forge { .. } | Fault::Tamper { .. })) {
+            net.remember_frames();
+        }
         let net = Arc::new(Mutex::new(net));
         let hosts = scenario.hosts.iter().enumerate();
         let hosts = hosts.map(|(index, plan)| Host::boot(&net, index, plan, scenario.seed, 0)).collect();

@@ -1,6 +1,5 @@
 //! Two engines over a link in memory, in virtual time.
 
-mod far;
 mod forged;
 mod hostile;
 mod lives;
