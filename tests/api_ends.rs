@@ -262,3 +262,13 @@ fn a_peer_that_falls_silent_is_given_up_after_the_idle_timeout() {
         assert!(matches!(reason, CloseReason::IdleTimeout { .. }), "{reason}");
     });
 }
+
+#[test]
+fn no_stream_is_opened_on_a_connection_that_we_have_finished() {
+    within("open after finish", PATIENCE, || {
+        let pair = pair();
+        pair.to.finish();
+        assert!(matches!(pair.to.open_stream(), Err(ConnectionError::Finished)));
+        assert!(pair.to.closed().is_none(), "the peer goes on");
+    });
+}

@@ -54,7 +54,9 @@ impl Connection {
     /// When the connection has ended or is finished.
     pub fn open_stream(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         let conn = self.inner.key;
-        let port = self.request(|reply| Command::OpenStream { conn, reply })?;
+        let port = self.request(|reply| Command::OpenStream { conn, reply });
+        // A connection that goes on refuses because we have finished it.
+        let port = port.map_err(|_| self.closed().map_or(ConnectionError::Finished, ConnectionError::Closed))?;
         Ok(self.stream(port))
     }
 

@@ -80,6 +80,9 @@ pub enum ConnectionError {
     /// The peer has finished its direction, so it opens no more streams.
     #[error("the peer opens no more streams: it has finished")]
     PeerFinished,
+    /// We have finished our direction, so we open no more streams.
+    #[error("no more streams are opened here: this side has finished the connection")]
+    Finished,
     /// It did not happen in time.
     #[error("nothing happened in time")]
     Timeout,

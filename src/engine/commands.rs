@@ -46,7 +46,7 @@ impl<L: Link> Engine<L> {
             }
             Command::OpenStream { conn, reply } => {
                 if let Some(slot) = self.slot(conn) {
-                    if let Some(end) = self.conns.get_mut(&slot) {
+                    if let Some(end) = self.conns.get_mut(&slot).filter(|end| !end.finished) {
                         end.waiting.push_back(reply);
                     }
                     self.allowed.push(slot);
@@ -55,6 +55,11 @@ impl<L: Link> Engine<L> {
             }
             Command::Finish { conn } => {
                 if let Some(slot) = self.slot(conn) {
+                    if let Some(end) = self.conns.get_mut(&slot) {
+                        end.finished = true;
+                        // They would wait for as long as the peer goes on.
+                        end.waiting.clear();
+                    }
                     self.endpoint.finish(now, slot);
                 }
             }

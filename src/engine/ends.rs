@@ -63,6 +63,8 @@ pub(super) struct ConnEnd {
     pub shared: Arc<ConnShared>,
     /// Those who wait for the peer to allow another stream.
     pub waiting: VecDeque<Sender<StreamPort>>,
+    /// The application has finished it: no more streams are opened.
+    pub finished: bool,
     pub ping: Option<Sender<PingReport>>,
 }
 

@@ -136,8 +136,14 @@ impl<L: Link> Engine<L> {
         let (key, peer) = self.endpoint.peer(conn)?;
         let (streams, incoming) = crossbeam_channel::unbounded();
         let shared = Arc::new(ConnShared::default());
-        let end =
-            ConnEnd { key, streams: Some(streams), shared: shared.clone(), waiting: Default::default(), ping: None };
+        let end = ConnEnd {
+            key,
+            streams: Some(streams),
+            shared: shared.clone(),
+            waiting: Default::default(),
+            finished: false,
+            ping: None,
+        };
         self.conns.insert(conn, end);
         Some(ConnPort { key, peer, streams: incoming, shared })
     }

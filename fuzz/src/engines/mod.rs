@@ -252,8 +252,9 @@ impl World {
             (0..2).for_each(|at| self.end_programs(at));
             self.turn();
             turns += 1;
-            let late = self.now - start > patience || turns > MAX_TURNS;
-            assert!(!late, "still there: {:?}", self.hosts.each_ref().map(Host::inventory));
+            let took = self.now - start;
+            let late = took > patience || turns > MAX_TURNS;
+            assert!(!late, "{took} ns, {turns} turns: {:?}", self.hosts.each_ref().map(Host::inventory));
             if !self.hosts.iter().any(|host| host.worked) && !self.is_over() {
                 let next = self.hosts.iter().filter_map(|host| host.wakes_ns).min();
                 assert!(next.is_some(), "nobody would ever wake: {:?}", self.hosts.each_ref().map(Host::inventory));

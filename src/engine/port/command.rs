@@ -59,7 +59,7 @@ pub enum Command {
     OpenStream {
         /// On which connection.
         conn: ConnKey,
-        /// Where the answer goes; closed without one if the connection ends.
+        /// Where the answer goes; closed without one if the connection ends or is finished.
         reply: Sender<StreamPort>,
     },
     /// Our direction is done once its streams are; the connection ends when the peer says so too.

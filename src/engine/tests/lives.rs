@@ -134,3 +134,25 @@ fn hosts_that_were_away_give_each_other_time_to_answer() {
     let reason = ours.shared.closed.get().expect("time enough to answer").to_string();
     assert!(reason.contains("nothing heard"), "{reason}");
 }
+
+/// Found by fuzzing: who waited for the peer to allow another stream, or asked for one after the finish, waited on for
+/// as long as the peer did not finish as well.
+#[test]
+fn who_waits_for_a_stream_hears_of_the_finish() {
+    let proto = Config { max_streams: 1, ..Config::default() };
+    let mut world = World::new(MemoryConfig::default(), proto);
+    let ([ours, theirs], _stream, _peer) = world.connect_stream();
+    let ask = |world: &World| {
+        let (reply, answer) = bounded(1);
+        world.a.order(Command::OpenStream { conn: ours.key, reply });
+        answer
+    };
+    let waiting = ask(&world);
+    world.steps(MILLISECOND);
+    assert!(waiting.try_recv().is_err_and(|error| error.is_empty()), "nobody allows it, nobody refuses it");
+    world.a.order(Command::Finish { conn: ours.key });
+    let late = ask(&world);
+    world.steps(MILLISECOND);
+    assert!([waiting, late].iter().all(|answer| answer.try_recv().is_err_and(|error| error.is_disconnected())));
+    assert!(ours.shared.closed.get().is_none() && theirs.shared.closed.get().is_none());
+}
