@@ -5,6 +5,7 @@
 
 mod lane;
 mod seen;
+pub mod table;
 #[cfg(test)]
 mod tests;
 

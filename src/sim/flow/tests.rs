@@ -182,3 +182,15 @@ fn jitter_is_no_queue() {
         assert!(seen.share > least && end > least, "{algorithm:?}, {link}: {end:.3} {seen:?}");
     }
 }
+
+/// A change in behaviour is to be seen, and meant: `tools/simrun --table > src/sim/flow/goodput.txt` accepts it.
+#[test]
+fn the_goodput_table_is_what_was_reviewed() {
+    let reviewed = include_str!("goodput.txt");
+    let now = table::goodput().expect("links that can be");
+    let lines = reviewed.lines().zip(now.lines()).filter(|(was, is)| was != is);
+    let differences: Vec<String> = lines.map(|(was, is)| format!("- {was}\n+ {is}")).collect();
+    let accept = "if that is meant: tools/simrun --table > src/sim/flow/goodput.txt";
+    assert!(differences.is_empty(), "{} lines differ; {accept}\n{}", differences.len(), differences.join("\n"));
+    assert_eq!(reviewed.lines().count(), now.lines().count(), "{accept}");
+}

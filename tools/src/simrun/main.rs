@@ -34,6 +34,9 @@ struct Options {
     /// With --seed: only the last so many lines of what happens.
     #[arg(long, value_name = "LINES", requires = "seed")]
     last: Option<usize>,
+    /// Print the goodput table instead: each controller over links of different lengths, losses and queues.
+    #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json"])]
+    table: bool,
     /// Print one JSON object instead of words.
     #[arg(long)]
     json: bool,
@@ -41,6 +44,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.table {
+        return print_table();
+    }
     caught::listen();
     let clean = match options.seed {
         Some(seed) => replay::replay(seed, options.last, options.json),
@@ -53,6 +59,19 @@ fn main() -> ExitCode {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("simrun: the results cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_table() -> ExitCode {
+    match farwire::sim::flow::table::goodput() {
+        Ok(table) => {
+            print!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("simrun: {error}");
             ExitCode::FAILURE
         }
     }
