@@ -62,7 +62,8 @@ struct World {
 
 impl World {
     fn new(script: &mut Script<'_>) -> World {
-        let rate = Rate::nearest(1e6 * f64::from(1_u32 << script.below(16)));
+        // As fast as it takes to send all that a host may write within a second.
+        let rate = Rate::nearest(1e8 * f64::from(1_u32 << script.below(10)));
         let algorithms = [Algorithm::Bbr, Algorithm::Cubic, Algorithm::Reno, Algorithm::Fixed(rate), Algorithm::Auto];
         let algorithm = algorithms[script.below(5)];
         let limits = script.byte();

@@ -66,6 +66,7 @@ impl Writer {
     pub fn write(&mut self, mut len: usize, fin: bool, now: u64, flows: &mut Flows) {
         let flow = &mut flows.all[self.flow];
         let port = &mut self.port;
+        let rings = len > 0 || (fin && !flow.finished);
         while len > 0 && !flow.finished {
             let Ok(mut frame) = port.grants.pop() else {
                 port.shared.wanted.store(64, Ordering::Release);
@@ -83,7 +84,9 @@ impl Writer {
             let commit = Commit { frame: None, len: 0, fin: true, at_ns: now };
             flow.finished = port.commits.push(commit).is_ok();
         }
-        port.notify();
+        if rings {
+            port.notify();
+        }
     }
 
     /// Nothing more can come of it.
@@ -103,32 +106,37 @@ impl Reader {
     /// will come.
     pub fn read(&mut self, most: usize, honest: bool, flows: &mut Flows) -> bool {
         let over = self.port.shared.recv_error.get().is_some();
-        for _ in 0..most {
-            let Ok(message) = self.port.messages.pop() else {
-                self.port.notify();
-                return over;
-            };
+        let (mut read, mut ended) = (0, false);
+        while read < most
+            && !ended
+            && let Ok(message) = self.port.messages.pop()
+        {
+            read += 1;
+            ended = message.fin;
             if let Some(frame) = message.frame {
                 if honest {
                     self.check(&frame.bytes()[message.payload.clone()], flows);
                 }
                 self.port.returns.give(frame);
             }
-            if message.fin {
-                self.port.notify();
-                if honest && let Some(flow) = self.flow {
-                    let flow = &mut flows.all[flow];
-                    flow.ended = true;
-                    assert!(flow.finished && flow.read == flow.written, "{:?} ends at {}", self.stream, flow.read);
-                } else if honest {
-                    // A writer that wrote nothing at all; which one, nobody knows.
-                    flows.left.push((self.from, self.stream));
-                }
-                return true;
-            }
         }
-        self.port.notify();
-        false
+        if read > 0 {
+            self.port.notify();
+        }
+        if ended && honest {
+            self.end(flows);
+        }
+        ended || (over && read < most)
+    }
+
+    fn end(&mut self, flows: &mut Flows) {
+        let Some(flow) = self.flow else {
+            // A writer that wrote nothing at all, or next to it; which one, nobody knows.
+            return flows.left.push((self.from, self.stream));
+        };
+        let flow = &mut flows.all[flow];
+        flow.ended = true;
+        assert!(flow.finished && flow.read == flow.written, "{:?} ends at {}", self.stream, flow.read);
     }
 
     /// The program has had enough.
