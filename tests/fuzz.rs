@@ -24,22 +24,22 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn packet() {
-    run("packet", 40_000);
+    run("packet", 100_000);
 }
 
 #[test]
 fn ack() {
-    run("ack", 2_500);
+    run("ack", 6_000);
 }
 
 #[test]
 fn connection() {
-    run("connection", 1_500);
+    run("connection", 4_000);
 }
 
 #[test]
 fn engines() {
-    run("engines", 1_500);
+    run("engines", 4_000);
 }
 
 /// A target that finds nothing where something is wrong would say "nothing found" for ever.
