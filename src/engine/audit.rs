@@ -53,6 +53,11 @@ impl<L: Link> Engine<L> {
         self.slot(conn).and_then(|slot| self.endpoint.recovery(slot))
     }
 
+    /// What is kept of frames and of packets in flight, in bytes; the frames themselves are the link's.
+    pub fn memory_bytes(&self) -> usize {
+        self.frames.memory_bytes() + self.endpoint.memory_bytes()
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &Counters {
         self.endpoint.counters_now()

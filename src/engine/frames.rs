@@ -39,6 +39,11 @@ pub(super) struct Borrower {
 }
 
 impl FrameTable {
+    /// What it takes, frames not counted.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// A table for a pool of `frames`.
     pub fn new(frames: usize) -> FrameTable {
         FrameTable { entries: (0..frames).map(|_| Entry::default()).collect(), sending: 0 }

@@ -64,6 +64,11 @@ impl SegmentTable {
         SegmentTable { tx: vec![tx; frames], rx: vec![rx; frames] }
     }
 
+    /// What both take.
+    pub fn memory_bytes(&self) -> usize {
+        self.tx.capacity() * size_of::<TxSegment>() + self.rx.capacity() * size_of::<RxSegment>()
+    }
+
     /// The segment to be sent in `frame`.
     pub fn tx(&mut self, frame: FrameId) -> &mut TxSegment {
         &mut self.tx[frame.0 as usize]

@@ -109,6 +109,11 @@ pub struct Sending {
 }
 
 impl DeliverySampler {
+    /// What it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.flights.capacity() * size_of::<Flight>()
+    }
+
     /// Nothing sent yet.
     pub fn new() -> DeliverySampler {
         DeliverySampler {

@@ -273,6 +273,11 @@ impl Recovery {
         self.controller.poll_notice()
     }
 
+    /// What it takes, which grows with the packets in flight.
+    pub fn memory_bytes(&self) -> usize {
+        self.ring.memory_bytes() + self.delivery.memory_bytes()
+    }
+
     /// All the numbers.
     pub fn stats(&self) -> RecoveryStats {
         RecoveryStats {

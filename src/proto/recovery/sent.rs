@@ -83,6 +83,11 @@ pub struct SentRing {
 }
 
 impl SentRing {
+    /// What it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<SentPacket>() + self.words.capacity() * size_of::<Word>()
+    }
+
     /// An empty ring whose first packet is number 0.
     pub fn new() -> SentRing {
         SentRing {

@@ -3,6 +3,7 @@
 //! Decides: nothing about correctness, which the worlds look after; what is measured here is how well a link is used.
 //! Called by: tests (controllers, the goodput table, links far past any machine) and programs that print such tables.
 
+pub mod far;
 mod lane;
 mod seen;
 pub mod table;

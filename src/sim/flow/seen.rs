@@ -43,6 +43,11 @@ impl Flow {
         self.hosts[0].engine.recovery(key).map_or(0, |(stats, _, _)| stats.packets_in_flight)
     }
 
+    /// What the sender keeps of each packet in flight, in bytes, the packet itself not counted.
+    pub fn state_bytes_per_packet(&mut self) -> f64 {
+        self.hosts[0].engine.memory_bytes() as f64 / self.packets_in_flight() as f64
+    }
+
     /// The whole flow of `span_ns` in numbers.
     pub fn seen(&mut self, span_ns: Nanos) -> Seen {
         let sent = self.hosts[0].engine.counters().clone();

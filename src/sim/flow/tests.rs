@@ -194,3 +194,15 @@ fn the_goodput_table_is_what_was_reviewed() {
     assert!(differences.is_empty(), "{} lines differ; {accept}\n{}", differences.len(), differences.join("\n"));
     assert_eq!(reviewed.lines().count(), now.lines().count(), "{accept}");
 }
+
+#[test]
+fn a_link_past_this_machine_is_filled() {
+    for bbr in [false, true] {
+        let far = far::Far { rate: "100gbit", rtt_ns: 20 * MILLISECOND, mtu: 9000, bbr };
+        let reached = far.reach().expect("a link that can be");
+        assert!(reached.packets_in_flight > 26_000 && reached.settled > 0.98, "{far}: {reached:?}");
+        assert!(reached.seen.lost < 0.001 && reached.seen.twice < 0.001, "{far}: {reached:?}");
+        // Three records per frame of the pool, of which there are more than two for each packet, and one per packet.
+        assert!(reached.state_bytes < 600.0 && reached.seen.ack_bytes < 0.01, "{far}: {reached:?}");
+    }
+}

@@ -1,8 +1,10 @@
 //! `simrun`: worlds of production engines in virtual time, by the thousand, or one of them step by step.
 //!
-//! `sweep` lives through many seeds on all cores; `replay` tells one of them; `caught` makes a panic a finding.
+//! `sweep` lives through many seeds on all cores; `replay` tells one of them; `caught` makes a panic a finding; `far` prints
+//! what links come to that no machine here has.
 
 mod caught;
+mod far;
 mod replay;
 mod sweep;
 
@@ -37,6 +39,13 @@ struct Options {
     /// Print the goodput table instead: each controller over links of different lengths, losses and queues.
     #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json"])]
     table: bool,
+    /// Send over links far past this machine instead, up to 400 Gbit/s and 2.5 GB in flight, and print what they come to.
+    /// Takes minutes, and up to 18 GB of memory.
+    #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json", "table"])]
+    far: bool,
+    /// One line of that table, in a process of its own, so that its memory is new.
+    #[arg(long, hide = true)]
+    far_line: Option<usize>,
     /// Print one JSON object instead of words.
     #[arg(long)]
     json: bool,
@@ -46,6 +55,12 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if options.table {
         return print_table();
+    }
+    if options.far {
+        return far::print();
+    }
+    if let Some(index) = options.far_line {
+        return far::print_line(index);
     }
     caught::listen();
     let clean = match options.seed {

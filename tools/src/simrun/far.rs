@@ -1,0 +1,48 @@
+//! The table of links far past this machine.
+
+use std::process::{Command, ExitCode};
+
+use farwire::sim::flow::far::{Far, HEADING};
+
+/// Rate, round trip in milliseconds, MTU.
+const LINKS: [(&str, u64, usize); 5] = [
+    ("1gbit", 20, 1500),
+    ("10gbit", 100, 1500),
+    ("100gbit", 200, 9000),
+    ("400gbit", 100, 9000),
+    ("100gbit", 200, 1500),
+];
+
+/// Prints the table, each line by a process of its own: memory that another line had used would be filled with zeros
+/// first, and all of it would really be needed.
+pub fn print() -> ExitCode {
+    println!("{HEADING}");
+    let Ok(program) = std::env::current_exe() else {
+        eprintln!("simrun: where is this program? Run it by its path");
+        return ExitCode::FAILURE;
+    };
+    for index in 0..2 * LINKS.len() {
+        let status = Command::new(&program).args(["--far-line", &index.to_string()]).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("simrun: line {index} of the table came to no end: is there memory enough (18 GB)?");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints one line.
+pub fn print_line(index: usize) -> ExitCode {
+    let Some((rate, rtt_ms, mtu)) = LINKS.get(index / 2).copied() else { return ExitCode::FAILURE };
+    let far = Far { rate, rtt_ns: rtt_ms * 1_000_000, mtu, bbr: index % 2 == 1 };
+    match far.reach() {
+        Ok(reached) => {
+            println!("{far} | {reached}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("simrun: {far}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
