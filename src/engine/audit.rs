@@ -53,6 +53,14 @@ impl<L: Link> Engine<L> {
         self.slot(conn).and_then(|slot| self.endpoint.recovery(slot))
     }
 
+    /// Windows, credit and what is in flight are where they may be.
+    ///
+    /// # Errors
+    /// What is beyond its limit.
+    pub fn check(&self) -> Result<(), String> {
+        self.endpoint.check()
+    }
+
     /// What is kept of frames and of packets in flight, in bytes; the frames themselves are the link's.
     pub fn memory_bytes(&self) -> usize {
         self.frames.memory_bytes() + self.endpoint.memory_bytes()

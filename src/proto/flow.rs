@@ -50,6 +50,11 @@ impl RxBudget {
         given
     }
 
+    /// All frames of the budget.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
     /// Frames that are not lent.
     pub fn free(&self) -> u64 {
         self.free

@@ -35,6 +35,7 @@ pub fn check_turn(index: usize, host: &Host) -> Result<(), String> {
 /// # Errors
 /// What does not.
 pub fn check_bounds(index: usize, host: &Host, scenario: &Scenario) -> Result<(), String> {
+    host.engine.check().map_err(|error| format!("host {index}: {error}"))?;
     let audit = host.engine.audit();
     let plan = &scenario.hosts[index];
     let bounds = [

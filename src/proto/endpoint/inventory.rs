@@ -5,6 +5,10 @@ use std::fmt;
 use super::Endpoint;
 use crate::base::ConnId;
 use crate::obs::Counters;
+use crate::proto::recovery::MAX_SPAN;
+
+/// More than any window in bytes: 2^22 packets of the longest frame. Anything above was once below zero.
+const MOST_CWND_BYTES: u64 = 1 << 40;
 
 impl Endpoint {
     /// The same as at the start once every connection has ended, or something has leaked.
@@ -15,6 +19,35 @@ impl Endpoint {
             "{conns} connections of {peers} peers, {half_open} half open, {streams} streams, {segments} segments, \
              {budget} frames to lend"
         )
+    }
+
+    /// Windows, credit and what is in flight are where they may be.
+    ///
+    /// # Errors
+    /// What is beyond its limit: a bug of ours, whatever the peer did.
+    pub fn check(&self) -> Result<(), String> {
+        let mut lent = 0;
+        for (slot, conn) in &self.conns {
+            let (credit, stats) = (&conn.rx_credit, conn.recovery.stats());
+            lent += if conn.has_window { credit.window() } else { 0 };
+            let bounds = [
+                ("segments beyond the peer's credit", conn.credit_used, conn.credit_limit),
+                ("segments consumed that never came", credit.released(), credit.used()),
+                ("bytes of window, which is no number of bytes,", stats.cwnd_bytes, MOST_CWND_BYTES),
+                ("packets in flight", stats.packets_in_flight, MAX_SPAN),
+                ("bytes in flight", stats.bytes_in_flight, stats.packets_in_flight * u64::from(u16::MAX)),
+            ];
+            for (what, is, most) in bounds {
+                if is > most {
+                    return Err(format!("connection {slot}: {is} {what} (at most {most})"));
+                }
+            }
+        }
+        let frames = self.budget.frames();
+        if lent + self.budget.free() > frames {
+            return Err(format!("{lent} frames are lent and {} are free, of {frames}", self.budget.free()));
+        }
+        Ok(())
     }
 
     /// What is kept of frames and of packets in flight, in bytes.
