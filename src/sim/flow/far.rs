@@ -13,8 +13,8 @@ use crate::wire::ETHERNET_LEN;
 const TURN_NS: Nanos = 4 * MICROSECOND;
 /// Round trips of a flow, from its first byte on: enough to double from one packet to a million.
 const RTTS: Nanos = 24;
-/// Frames of a pool for each that a round trip holds: three quarters of them are the receiver's window, three quarters of
-/// that one stream's, and credit comes back a little late.
+/// Frames of a pool for each that a round trip holds: three quarters of them are the receiver's window, three quarters
+/// of that one stream's, and credit comes back a little late.
 const FRAMES: f64 = 2.3;
 
 /// A far link, and how to use it.

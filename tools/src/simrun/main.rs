@@ -1,7 +1,7 @@
 //! `simrun`: worlds of production engines in virtual time, by the thousand, or one of them step by step.
 //!
-//! `sweep` lives through many seeds on all cores; `replay` tells one of them; `caught` makes a panic a finding; `far` prints
-//! what links come to that no machine here has.
+//! `sweep` lives through many seeds on all cores; `replay` tells one of them; `caught` makes a panic a finding; `far`
+//! prints what links come to that no machine here has.
 
 mod caught;
 mod far;
@@ -39,7 +39,7 @@ struct Options {
     /// Print the goodput table instead: each controller over links of different lengths, losses and queues.
     #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json"])]
     table: bool,
-    /// Send over links far past this machine instead, up to 400 Gbit/s and 2.5 GB in flight, and print what they come to.
+    /// Send over links far past this machine instead, up to 400 Gbit/s and 5 GB in flight, and print what they come to.
     /// Takes minutes, and up to 18 GB of memory.
     #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json", "table"])]
     far: bool,
