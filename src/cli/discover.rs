@@ -19,7 +19,6 @@ pub fn run(flags: &flags::Discover) -> Result<(), Failure> {
                     "name": host.name,
                     "service": host.service,
                     "mtu": host.mtu,
-                    "foreign_version": host.foreign_version,
                 })
             })
             .collect();
@@ -27,11 +26,7 @@ pub fn run(flags: &flags::Discover) -> Result<(), Failure> {
     } else if !found.is_empty() {
         show::out(format!("{:<17}  {:<32}  {:<8}  {:>5}", "ADDRESS", "NAME", "SERVICE", "MTU"));
         for host in &found {
-            let row = match host.foreign_version {
-                Some(version) => format!("{}  (speaks protocol version {version}, we do not)", host.mac),
-                None => format!("{}  {:<32}  {:<8}  {:>5}", host.mac, host.name, host.service, host.mtu),
-            };
-            show::out(row);
+            show::out(format!("{}  {:<32}  {:<8}  {:>5}", host.mac, host.name, host.service, host.mtu));
         }
     }
     if found.is_empty() {

@@ -148,8 +148,6 @@ pub struct Found {
     pub service: String,
     /// Longest Ethernet payload it takes.
     pub mtu: u16,
-    /// Set instead of a name if the peer speaks another protocol version.
-    pub foreign_version: Option<u8>,
 }
 
 /// Where the transport puts what its callers must act on.

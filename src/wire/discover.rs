@@ -123,5 +123,8 @@ mod tests {
         body[..5].copy_from_slice(b"a\0b\0\0");
         assert_eq!(Query::parse(&body), Err(ParseError::Malformed("padding of a query")));
         assert_eq!(Query { name: &"n".repeat(MAX_NAME_LEN + 1) }.emit(&mut body), None);
+        for (name, service) in [("a\u{1b}", "recv"), ("a", "r\n"), ("a", &*"s".repeat(MAX_SERVICE_LEN + 1))] {
+            assert_eq!(Announce { nonce: 1, name, service, mtu: 1500 }.emit(&mut body), None, "{name:?} {service:?}");
+        }
     }
 }

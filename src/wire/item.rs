@@ -219,6 +219,21 @@ mod tests {
     }
 
     #[test]
+    fn an_item_longer_than_any_that_is_sent_is_refused() {
+        let mut ack = vec![ACK];
+        ack.extend([0; 28]);
+        ack.extend((MAX_ACK_WORDS as u16 + 1).to_be_bytes());
+        ack.extend([0; 8 * (MAX_ACK_WORDS + 1)]);
+        assert_eq!(Items::new(&ack).collect::<Vec<_>>(), [Err(ParseError::Malformed("ACK has too many words"))]);
+        ack[30] -= 1;
+        assert!(matches!(Items::new(&ack).next(), Some(Ok(Item::Ack(ack))) if ack.words.len() == MAX_ACK_WORDS));
+        let mut close = vec![CLOSE, 0, 0, 0, 1];
+        close.extend((MAX_REASON_LEN as u16 + 1).to_be_bytes());
+        close.extend([b'x'; MAX_REASON_LEN + 1]);
+        assert_eq!(Items::new(&close).collect::<Vec<_>>(), [Err(ParseError::Malformed("close reason too long"))]);
+    }
+
+    #[test]
     fn the_first_error_is_the_last_word() {
         let bytes = [FINISH, 0, PROBE];
         let seen: Vec<_> = Items::new(&bytes).collect();

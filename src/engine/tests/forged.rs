@@ -6,7 +6,7 @@ use crate::base::{ConnId, StreamId};
 use crate::wire::{CRC_LEN, HEADER_LEN, Header, Item, Open, PacketType, Params, StreamHeader, crc};
 
 /// A packet from `src` to host b.
-fn forge(world: &World, src: MacAddr, header: Header, body: &[u8]) -> Vec<u8> {
+pub(super) fn forge(world: &World, src: MacAddr, header: Header, body: &[u8]) -> Vec<u8> {
     forge_to(world.b.mac, src, header, body)
 }
 
@@ -22,13 +22,13 @@ pub(super) fn forge_to(dst: MacAddr, src: MacAddr, header: Header, body: &[u8]) 
     frame
 }
 
-fn header(kind: PacketType, conn: ConnId, number: u64) -> Header {
+pub(super) fn header(kind: PacketType, conn: ConnId, number: u64) -> Header {
     Header { kind, fin: false, trailer: false, length: 0, conn, number }
 }
 
 impl World {
     /// Host b receives a control packet of these items from host a's address.
-    fn forge_items(&mut self, conn: &ConnPort, number: u64, items: &[Item<'_>]) {
+    pub(super) fn forge_items(&mut self, conn: &ConnPort, number: u64, items: &[Item<'_>]) {
         let (mut body, mut len) = ([0; 1400], 0);
         for item in items {
             len += item.emit(&mut body[len..]).unwrap();

@@ -1,5 +1,6 @@
 //! Two engines over a link in memory, in virtual time.
 
+mod answers;
 mod forged;
 mod hostile;
 mod lives;

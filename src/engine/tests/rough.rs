@@ -25,12 +25,23 @@ pub(super) struct Rough {
     pub(super) forged: VecDeque<Vec<u8>>,
     /// Takes no frames: an interface that is down.
     pub(super) jammed: bool,
+    /// Says so whenever it is kicked.
+    pub(super) broken: bool,
 }
 
 impl Rough {
     pub(super) fn new(inner: MemoryLink, seed: u64, trouble: &Profile) -> Rough {
         let impairment = Impairment::new(trouble, seed).expect("a profile that can be");
-        Rough { inner, impairment, seed, late: Vec::new(), now: 0, forged: VecDeque::new(), jammed: false }
+        Rough {
+            inner,
+            impairment,
+            seed,
+            late: Vec::new(),
+            now: 0,
+            forged: VecDeque::new(),
+            jammed: false,
+            broken: false,
+        }
     }
 
     /// From now on other trouble, or with the default none.
@@ -103,6 +114,9 @@ impl Link for Rough {
         self.inner.reap(done)
     }
     fn kick(&mut self) -> Result<(), LinkError> {
+        if self.broken {
+            return Err(LinkError::Gone { link: self.inner.caps().name.clone(), detail: "unplugged".into() });
+        }
         self.inner.kick()
     }
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

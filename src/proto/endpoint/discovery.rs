@@ -84,7 +84,6 @@ impl Endpoint {
                 name: announce.name.to_owned(),
                 service: announce.service.to_owned(),
                 mtu: announce.mtu,
-                foreign_version: None,
             })));
         } else {
             self.counters.drop_unasked += 1;

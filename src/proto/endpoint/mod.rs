@@ -475,3 +475,6 @@ impl Endpoint {
         self.forget(slot);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,7 +185,9 @@ impl Endpoint {
     /// An open of another version arrived; `packet` begins with its outer header.
     pub fn on_foreign_open(&mut self, src: MacAddr, body: &[u8]) {
         self.counters.drop_version += 1;
-        if let Some((conn, nonce)) = Open::peek(body) {
+        if let Some((conn, nonce)) = Open::peek(body)
+            && self.why_no_peer(src).is_none()
+        {
             self.reply(Reply::Version { dst: src, conn, nonce });
         }
     }

@@ -1,7 +1,7 @@
 //! Loss detection: packet threshold, time threshold (RACK), tail probe, persistent congestion; RFC 9002 with bitmaps.
 
 use super::rtt::Rtt;
-use super::sent::{Sent, SentPacket, SentRing};
+use super::sent::{Sent, SentRing};
 use crate::base::Nanos;
 use crate::base::time::{MICROSECOND, MILLISECOND};
 
@@ -33,8 +33,6 @@ pub struct Lost {
     pub packets: u64,
     /// Wire bytes.
     pub bytes: u64,
-    /// Those of them that tell of congestion (MTU probes do not).
-    pub congestion_bytes: u64,
     /// The highest number.
     pub largest: u64,
     /// Nothing got through for several probe timeouts.
@@ -234,13 +232,8 @@ impl LossDetector {
     }
 
     fn count(&mut self, lost: &mut Lost, sent: Sent, ring: &mut SentRing, rtt: &Rtt) {
-        let bytes = sent.packet.wire_bytes();
         lost.packets += 1;
-        lost.bytes += bytes;
-        if sent.packet.flags & SentPacket::MTU_PROBE != 0 {
-            return;
-        }
-        lost.congestion_bytes += bytes;
+        lost.bytes += sent.packet.wire_bytes();
         lost.largest = lost.largest.max(sent.number);
         self.count_episode(sent.number, ring.next());
         // Only packets sent since the round trip is known count (RFC 9002 §7.6.2).

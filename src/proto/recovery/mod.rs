@@ -104,7 +104,7 @@ impl Recovery {
         let rtt = Rtt::new(config.initial_rtt_ns);
         let controller = config.algorithm.start(config, mtu_wire_bytes, &rtt);
         let mut recovery = Recovery {
-            ring: SentRing::new(),
+            ring: SentRing::default(),
             mtu_wire_bytes,
             loss: LossDetector::new(config.max_ack_delay_ns),
             rtt,
@@ -379,14 +379,14 @@ impl Recovery {
     fn answer(&mut self, now: Nanos, lost: Lost, out: &mut Outcome) {
         self.counts.lost += lost.packets;
         self.totals.lost += lost.bytes;
-        if lost.congestion_bytes == 0 {
+        if lost.bytes == 0 {
             return;
         }
         let at = self.delivery.at_sending(lost.largest, self.mtu_wire_bytes);
         let AtSending { in_flight, lost: lost_then } = at.unwrap_or_default();
         self.controller.on_loss(&LossSample {
             now,
-            lost_bytes: lost.congestion_bytes,
+            lost_bytes: lost.bytes,
             largest_lost: lost.largest,
             next_number: self.ring.next(),
             tx_in_flight_bytes: in_flight,

@@ -41,8 +41,6 @@ impl SentPacket {
     pub const PROBE: u16 = 1 << 2;
     /// The content was sent before under another number.
     pub const RETRANSMISSION: u16 = 1 << 3;
-    /// Path MTU probe: its loss says nothing about congestion.
-    pub const MTU_PROBE: u16 = 1 << 4;
 
     /// What the packet occupies on the wire: padding, preamble, FCS and gap included.
     pub fn wire_bytes(&self) -> u64 {
@@ -86,20 +84,6 @@ impl SentRing {
     /// What it takes.
     pub fn memory_bytes(&self) -> usize {
         self.records.capacity() * size_of::<SentPacket>() + self.words.capacity() * size_of::<Word>()
-    }
-
-    /// An empty ring whose first packet is number 0.
-    pub fn new() -> SentRing {
-        SentRing {
-            records: vec![SentPacket::default(); FIRST_RECORDS],
-            words: vec![Word::default(); FIRST_RECORDS / 64],
-            next: 0,
-            lowest: 0,
-            packets: 0,
-            bytes: 0,
-            overrun: Vec::new(),
-            examined: 0,
-        }
     }
 
     /// The number of the next packet.
@@ -319,7 +303,17 @@ impl SentRing {
 }
 
 impl Default for SentRing {
+    /// An empty ring whose first packet is number 0.
     fn default() -> SentRing {
-        SentRing::new()
+        SentRing {
+            records: vec![SentPacket::default(); FIRST_RECORDS],
+            words: vec![Word::default(); FIRST_RECORDS / 64],
+            next: 0,
+            lowest: 0,
+            packets: 0,
+            bytes: 0,
+            overrun: Vec::new(),
+            examined: 0,
+        }
     }
 }

@@ -193,7 +193,7 @@ proptest! {
 
     #[test]
     fn the_ring_agrees_with_a_map(ops in prop::collection::vec((0u8..5, any::<u64>()), 1..400)) {
-        let mut ring = sent::SentRing::new();
+        let mut ring = sent::SentRing::default();
         let mut model = BTreeSet::new();
         for (op, draw) in ops {
             let next = ring.next();

@@ -261,3 +261,35 @@ fn cost_per_ack_does_not_grow_with_what_is_in_flight() {
     assert!(costs[0] <= 8, "{costs:?} words per ACK");
     assert!(costs.iter().all(|cost| *cost == costs[0]), "{costs:?} words per ACK");
 }
+
+#[test]
+fn each_controller_bears_the_name_that_people_asked_for() {
+    let rate = Rate::nearest(1e9);
+    let all = [
+        (Algorithm::Fixed(rate), "fixed"),
+        (Algorithm::Auto, "auto"),
+        (Algorithm::Bbr, "bbr"),
+        (Algorithm::Cubic, "cubic"),
+        (Algorithm::Reno, "reno"),
+    ];
+    for (algorithm, name) in all {
+        assert_eq!(Recovery::new(&config(algorithm)).controller_name(), name);
+    }
+}
+
+/// `auto` begins as `bbr` does; what the open has shown of the path is part of that.
+#[test]
+fn auto_knows_as_much_of_the_path_as_bbr_when_it_begins() {
+    let begin = |algorithm| {
+        let mut recovery = Recovery::new(&config(algorithm));
+        recovery.on_handshake_rtt(SECOND, 50 * MICROSECOND);
+        let mut out = Outcome::default();
+        for number in 0..10 {
+            let now = SECOND + number * 100 * MILLISECOND;
+            recovery.on_sent(now, data(), true);
+            recovery.on_ack(now + 80 * MILLISECOND, &Told::new(&[number], 0, 0).ack(), &mut out).unwrap();
+        }
+        (recovery.stats().cwnd_bytes, recovery.stats().pacing_bps)
+    };
+    assert_eq!(begin(Algorithm::Auto), begin(Algorithm::Bbr));
+}

@@ -286,6 +286,50 @@ fn a_longer_way_is_no_queue() {
     assert_eq!((world.lowest_bps, world.notices.len()), (1e9, 0), "known for what it is");
 }
 
+/// A long flight, so that packets sent before a change arrive after it.
+fn flying(rate: &str) -> World {
+    let mut world = World::new(rate, 1e9);
+    world.set_queue_limit(50.0);
+    world.queue = 200.0;
+    world
+}
+
+fn until_draining(world: &mut World) {
+    while world.keeper.state_name() != "draining" {
+        world.step();
+        assert!(world.now < 10 * SECOND, "no queue found");
+    }
+}
+
+#[test]
+fn a_queue_that_is_gone_before_it_could_be_emptied_was_none() {
+    for goes in [true, false] {
+        let mut world = flying("1G");
+        world.run(SECOND);
+        world.base_ns += 10 * MILLISECOND;
+        until_draining(&mut world);
+        world.base_ns -= if goes { 10 * MILLISECOND } else { 0 };
+        world.run(3 * MILLISECOND);
+        let state = (world.keeper.state_name(), world.gbps());
+        if goes {
+            assert_eq!((state, world.notices.len()), (("holding", 1.0), 0));
+        } else {
+            assert!(state.0 == "draining" && state.1 < 0.8, "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn an_outage_while_a_queue_is_emptied_leaves_the_rate_that_was_to_follow() {
+    let mut world = flying("1050mbit");
+    until_draining(&mut world);
+    assert!(world.gbps() < 0.8);
+    world.keeper.on_outage();
+    world.step();
+    assert_eq!(world.keeper.state_name(), "holding");
+    assert!((0.9..=1.0).contains(&world.gbps()), "{}", world.gbps());
+}
+
 #[test]
 fn an_outage_says_nothing_about_the_rate() {
     let mut world = World::new("1G", 1e9);
