@@ -34,6 +34,8 @@ enum What {
     Pingpong(pingpong::Options),
     /// Instructions per data packet of the protocol path, by callgrind over the link in memory.
     Instr(instr::Options),
+    /// The same over long paths of the simulator, with more and more packets in flight: whether the cost stays flat.
+    InFlight(instr::flat::Options),
     /// Bulk goodput and CPU time: raw AF_XDP, farwire, the kernel's TCP, interleaved on one veth pair.
     Compare(compare::Options),
     /// Round trips of 64 bytes: farwire, raw AF_XDP, the kernel's UDP and TCP, in turn on one veth pair.
@@ -47,6 +49,9 @@ enum What {
     /// What `instr` runs under valgrind.
     #[command(hide = true)]
     InstrRun(instr::Run),
+    /// What `in-flight` runs under valgrind.
+    #[command(hide = true)]
+    InFlightRun(instr::flat::Run),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +77,8 @@ impl What {
             What::Link(options) => link::run(options),
             What::Rival(options) => rivals::run(options),
             What::InstrRun(run) => instr::run_inside(run),
+            What::InFlight(options) => instr::flat::run(options),
+            What::InFlightRun(run) => instr::flat::run_inside(run),
         }
     }
 }

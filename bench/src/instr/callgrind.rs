@@ -41,6 +41,22 @@ impl Profile {
         self.own.values().sum()
     }
 
+    /// The part whose callers `keeps` accepts, under the names of the functions alone: for a run with
+    /// `--separate-callers`, in which a name is followed by those of all its callers, `'` between them.
+    pub fn of_callers(&self, keeps: impl Fn(&str) -> bool) -> Profile {
+        let alone = |chain: &str| chain.split('\'').next().unwrap_or_default().to_owned();
+        let mut part = Profile::default();
+        for (place, cost) in self.own.iter().filter(|(place, _)| keeps(&place.function)) {
+            *part.own.entry(Place { function: alone(&place.function), ..place.clone() }).or_default() += cost;
+        }
+        for (call, (cost, count)) in self.calls.iter().filter(|(call, _)| keeps(&call.caller.function)) {
+            let caller = Place { function: alone(&call.caller.function), ..call.caller.clone() };
+            let entry = part.calls.entry(Call { caller, callee: alone(&call.callee) }).or_default();
+            *entry = (entry.0 + cost, entry.1 + count);
+        }
+        part
+    }
+
     pub fn minus(mut self, other: &Profile) -> Profile {
         for (place, cost) in &other.own {
             *self.own.entry(place.clone()).or_default() -= cost;
@@ -156,6 +172,18 @@ mod tests {
         let call = Call { caller: place("one", "a.rs", 9), callee: "two".into() };
         assert_eq!(profile.calls[&call], (100, 3));
         assert_eq!(profile.clone().minus(&profile).total(), 0);
+    }
+
+    #[test]
+    fn tells_callers_apart() {
+        let text = "fl=(1) a.rs\nfn=(1) work'left'main\n10 5\ncfn=(2) more'work'left'main\ncalls=1 40\n* 9\n\
+                    fn=(3) work'right'main\n10 2\nfn=(4) more'work'left'main\n40 9\n";
+        let profile = Profile::parse(text).unwrap();
+        let left = profile.of_callers(|chain| chain.contains("left"));
+        assert_eq!((profile.total(), left.total()), (16, 14));
+        let work = Place { function: "work".into(), file: "a.rs".into(), line: 10 };
+        assert_eq!(left.own[&work], 5);
+        assert_eq!(left.calls[&Call { caller: work, callee: "more".into() }], (9, 1));
     }
 
     #[test]

@@ -5,15 +5,14 @@
 //! debug lines name, so inlined code counts where it was written.
 
 mod callgrind;
+pub mod flat;
 mod opaque;
 mod report;
 mod rooms;
+mod valgrind;
 mod world;
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 
 use callgrind::Profile;
 use report::{Report, Side};
@@ -68,17 +67,17 @@ pub struct Run {
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.long > options.short, "--long {} must exceed --short {}", options.long, options.short);
-    let found = Command::new("valgrind").arg("--version").output();
-    ensure!(found.is_ok_and(|output| output.status.success()), "no valgrind; `apt-get install valgrind`");
+    valgrind::find()?;
     let sides = [("sender", "*sender_turn"), ("receiver", "*receiver_turn"), ("application", "*application_*")];
-    let mut measured = Vec::new();
+    let (mut measured, mut counts) = (Vec::new(), world::Counts::default());
     for (name, toggle) in sides {
         let (long, packets_long) = profile(options, name, toggle, options.long)?;
         let (short, packets_short) = profile(options, name, toggle, options.short)?;
         let packets = packets_long.data_packets - packets_short.data_packets;
-        measured.push(Side::new(name, long.minus(&short), packets, &packets_long));
+        measured.push(Side::new(name, &long.minus(&short), packets));
+        counts = packets_long;
     }
-    let report = Report::new(measured, options);
+    let report = Report::new(measured, &counts, options);
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -95,27 +94,21 @@ pub fn run_inside(run: &Run) -> anyhow::Result<()> {
 }
 
 fn profile(options: &Options, side: &str, toggle: &str, segments: u64) -> anyhow::Result<(Profile, world::Counts)> {
-    let out = scratch(&format!("{side}-{segments}"));
-    let scene = &options.scene;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
-        .args([format!("--toggle-collect={toggle}"), format!("--callgrind-out-file={}", out.display())])
-        .arg(std::env::current_exe().context("where is this program?")?)
-        .args(["instr-run", "--segments", &segments.to_string(), "--cc", &scene.cc])
-        .args(["--rate", &scene.rate.bps().to_string(), "--step-us", &scene.step_us.to_string()])
-        .args(["--mtu", &scene.mtu.to_string()])
-        .output()
-        .context("valgrind does not start")?;
-    if !output.status.success() {
-        bail!("the run under valgrind failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let text = std::fs::read_to_string(&out).with_context(|| format!("{}: no profile", out.display()))?;
-    std::fs::remove_file(&out).with_context(|| format!("{}", out.display()))?;
-    let profile = Profile::parse(&text).with_context(|| format!("{}", out.display()))?;
-    ensure!(profile.total() > 0, "callgrind counted nothing for {toggle}: was the function inlined?");
-    Ok((profile, serde_json::from_slice(&output.stdout)?))
-}
-
-fn scratch(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("farwire-instr-{}-{name}", std::process::id()))
+    let Scene { cc, rate, step_us, mtu } = &options.scene;
+    let (segments, rate, step_us, mtu) =
+        (segments.to_string(), rate.bps().to_string(), step_us.to_string(), mtu.to_string());
+    let run = valgrind::Run { name: side, toggles: &[toggle], zero_before: None, callers: 0 };
+    run.profile(&[
+        "instr-run",
+        "--segments",
+        &segments,
+        "--cc",
+        cc,
+        "--rate",
+        &rate,
+        "--step-us",
+        &step_us,
+        "--mtu",
+        &mtu,
+    ])
 }

@@ -14,14 +14,12 @@ use super::world::Counts;
 pub struct Side {
     name: &'static str,
     /// Everything but the link in memory.
-    total: f64,
+    pub total: f64,
     /// The same without the checksum.
-    without_crc: f64,
-    rooms: Vec<(&'static str, f64)>,
+    pub without_crc: f64,
+    pub rooms: Vec<(&'static str, f64)>,
     functions: Vec<Line>,
     lines: Vec<Line>,
-    #[serde(skip)]
-    counts: Counts,
 }
 
 #[derive(Serialize)]
@@ -51,9 +49,10 @@ pub struct Report {
 }
 
 impl Side {
-    pub fn new(name: &'static str, profile: Profile, packets: u64, counts: &Counts) -> Side {
+    /// `packets` data packets cost what `profile` says.
+    pub fn new(name: &'static str, profile: &Profile, packets: u64) -> Side {
         let per_packet = |cost: i64| cost as f64 / packets as f64;
-        let rooms: Vec<_> = by_room(&profile).into_iter().map(|(room, cost)| (room, per_packet(cost))).collect();
+        let rooms: Vec<_> = by_room(profile).into_iter().map(|(room, cost)| (room, per_packet(cost))).collect();
         let sum = |out: &[&str]| rooms.iter().filter(|(room, _)| !out.contains(room)).map(|(_, cost)| cost).sum();
         let mut functions: BTreeMap<(&str, &'static str), i64> = BTreeMap::new();
         let mut lines: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
@@ -71,8 +70,19 @@ impl Side {
             functions: sorted(functions.into_iter().map(|((what, room), own)| line((what.to_owned(), room), own))),
             lines: sorted(lines.into_iter().map(|(key, own)| line(key, own))),
             rooms,
-            counts: counts.clone(),
         }
+    }
+}
+
+impl Side {
+    /// Keeps the costliest functions and lines, so many of each.
+    pub fn keep(&mut self, functions: usize, lines: usize) {
+        self.functions.truncate(functions);
+        self.lines.truncate(lines);
+    }
+
+    pub fn print_functions(&self) {
+        self.functions.iter().for_each(|line| println!("{:8.1}  {:9} {}", line.own, line.room, line.what));
     }
 }
 
@@ -83,14 +93,12 @@ fn sorted(lines: impl Iterator<Item = Line>) -> Vec<Line> {
 }
 
 impl Report {
-    pub fn new(mut sides: Vec<Side>, options: &Options) -> Report {
-        let counts = sides[0].counts.clone();
+    pub fn new(mut sides: Vec<Side>, counts: &Counts, options: &Options) -> Report {
         let ends = &sides[..2];
         let (both, both_without) =
             (ends.iter().map(|side| side.total).sum(), ends.iter().map(|side| side.without_crc).sum());
         for side in &mut sides {
-            side.functions.truncate(options.top);
-            side.lines.truncate(if options.lines { options.top } else { 0 });
+            side.keep(options.top, if options.lines { options.top } else { 0 });
         }
         let scene = &options.scene;
         let rate = if scene.cc == "fixed" { format!(" {}", scene.rate) } else { String::new() };
@@ -132,7 +140,7 @@ impl Report {
         println!("\nBoth ends: {:.0}, without crc32c {:.0}", self.both_ends, self.both_ends_without_crc);
         for side in &self.sides[..2] {
             println!("\n{}: top {} functions (own instructions per data packet)", side.name, self.top);
-            side.functions.iter().for_each(|line| println!("{:8.1}  {:9} {}", line.own, line.room, line.what));
+            side.print_functions();
             if self.show_lines {
                 println!("\n{}: top {} lines", side.name, self.top);
                 side.lines.iter().for_each(|line| println!("{:8.1}  {:9} {}", line.own, line.room, line.what));

@@ -8,7 +8,7 @@ use super::callgrind::{Place, Profile};
 pub const ROOMS: &[&str] = &["engine", "ports", "proto", "recovery", "wire", "obs", "base", OTHER, CRC, LINK];
 /// The checksum of every packet, told apart since its cost depends on what the CPU is good at.
 pub const CRC: &str = "crc32c";
-/// The link in memory and its copy: not there when a NIC moves the frames.
+/// The link in memory and its copy, or the simulator's card: not there when a NIC moves the frames.
 pub const LINK: &str = "memory link";
 
 /// What no room can be named for.
@@ -36,6 +36,7 @@ fn by_file(file: &str) -> Option<&'static str> {
     }
     let prefixes = [
         ("link/memory.rs", LINK),
+        ("sim/", LINK),
         ("engine/port/", "ports"),
         ("engine/", "engine"),
         ("proto/recovery/", "recovery"),
@@ -55,6 +56,7 @@ fn by_function(function: &str) -> Option<&'static str> {
         ("crc_fast::", CRC),
         ("hdrhistogram::", "obs"),
         ("farwire::link::memory::", LINK),
+        ("farwire::sim::", LINK),
         ("bench::instr::opaque::", LINK),
         ("farwire::engine::port::", "ports"),
         ("farwire::engine::", "engine"),

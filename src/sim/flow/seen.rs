@@ -4,6 +4,7 @@ use super::lane::BIN_NS;
 use super::{BEGIN_NS, Flow};
 use crate::base::Nanos;
 use crate::base::time::MILLISECOND;
+use crate::obs::counters::Counters;
 
 /// A flow in numbers.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ impl Flow {
     /// What the sender keeps of each packet in flight, in bytes, the packet itself not counted.
     pub fn state_bytes_per_packet(&mut self) -> f64 {
         self.hosts[0].engine.memory_bytes() as f64 / self.packets_in_flight() as f64
+    }
+
+    /// What the engine of host 0, which sends, or of host 1 has counted.
+    pub fn counters(&self, host: usize) -> &Counters {
+        self.hosts[host].engine.counters()
     }
 
     /// The whole flow of `span_ns` in numbers.
