@@ -98,8 +98,9 @@ pub(super) struct Connection {
     pub close_due: bool,
     pub last_heard_ns: Nanos,
     pub last_asked_ns: Nanos,
-    /// Silence is no reason to end the connection before this: it was our own.
-    pub excused_until_ns: Nanos,
+    /// When the peer's silence was excused last, because it was our own: not before it was heard last, and only once
+    /// after that.
+    pub excused_ns: Nanos,
     pub drain_until_ns: Nanos,
     /// The next time that pacing lets a packet leave, when it held one back.
     pub paced_until_ns: Nanos,
@@ -170,7 +171,7 @@ impl Connection {
             close_due: false,
             last_heard_ns: now,
             last_asked_ns: now,
-            excused_until_ns: 0,
+            excused_ns: 0,
             drain_until_ns: NEVER,
             paced_until_ns: NEVER,
             open_retry_ns: now,

@@ -349,9 +349,11 @@ impl Connection {
     }
 
     fn on_established_timeout(&mut self, cx: &mut Cx<'_>) {
-        if cx.now.saturating_sub(self.keep_alive_at_ns(cx)) > self.idle_timeout_ns(cx) / OVERSLEPT {
-            // We did not run when we should have asked: the peer gets time to answer before it is held for dead.
-            self.excused_until_ns = cx.now.saturating_add(self.idle_timeout_ns(cx) / 3);
+        let late_ns = cx.now.saturating_sub(self.keep_alive_at_ns(cx));
+        if late_ns > self.idle_timeout_ns(cx) / OVERSLEPT && self.excused_ns <= self.last_heard_ns {
+            // We did not run when we should have asked: the peer gets time to answer before it is held for dead. Once:
+            // a host that is late again and again would keep the dead alive.
+            self.excused_ns = cx.now;
         }
         if cx.now >= self.idle_at_ns(cx) {
             let silence = cx.now.saturating_sub(self.last_heard_ns);
@@ -407,7 +409,10 @@ impl Connection {
 
     /// When the peer has been silent for too long.
     fn idle_at_ns(&self, cx: &Cx<'_>) -> Nanos {
-        self.last_heard_ns.saturating_add(self.idle_timeout_ns(cx)).max(self.excused_until_ns)
+        let timeout_ns = self.idle_timeout_ns(cx);
+        let excused = self.excused_ns > self.last_heard_ns;
+        let excused_until_ns = if excused { self.excused_ns.saturating_add(timeout_ns / 3) } else { 0 };
+        self.last_heard_ns.saturating_add(timeout_ns).max(excused_until_ns)
     }
 
     /// The shorter of both sides' idle timeouts; 0 means never on either.

@@ -32,8 +32,8 @@ pub struct Net {
     begin_ns: Nanos,
     elides: bool,
     jammed: Vec<bool>,
-    /// The highest packet number of each direction of each connection so far.
-    numbers: BTreeMap<(usize, u32), u64>,
+    /// The highest packet number so far, by sender, receiver, and the receiver's id of the connection.
+    numbers: BTreeMap<(usize, MacAddr, u32), u64>,
     /// Some of the frames that were sent, for those who send them again, if anybody will.
     seen: VecDeque<(usize, Vec<u8>)>,
     remembers: bool,
@@ -127,7 +127,7 @@ impl Net {
 
     /// A host forgot everything: its connections' packet numbers may begin anew.
     pub fn on_crash(&mut self, host: usize) {
-        self.numbers.retain(|(from, _), _| *from != host);
+        self.numbers.retain(|(from, to, _), _| *from != host && *to != mac_of(host));
     }
 
     /// One of the frames of the last while, with its sender; the dice's `place` picks it.
@@ -152,7 +152,7 @@ impl Net {
     /// A host sends: to whom the frame says, or to everybody else.
     pub fn send(&mut self, from: usize, bytes: &[u8]) {
         let Some((ethernet, at)) = Ethernet::parse(bytes) else { return };
-        self.check_number(from, &bytes[at..]);
+        self.check_number(from, ethernet.dst, &bytes[at..]);
         if self.remembers {
             self.remember(from, bytes);
         }
@@ -183,14 +183,14 @@ impl Net {
     }
 
     /// A packet number only rises, whatever is sent again.
-    fn check_number(&mut self, from: usize, packet: &[u8]) {
+    fn check_number(&mut self, from: usize, to: MacAddr, packet: &[u8]) {
         let Ok(header) = Header::parse(packet) else {
             return self.blame(format!("host {from} sent what is no packet"));
         };
         if !matches!(header.kind, PacketType::Data | PacketType::Control) {
             return;
         }
-        match self.numbers.insert((from, header.conn.0), header.number) {
+        match self.numbers.insert((from, to, header.conn.0), header.number) {
             Some(before) if before >= header.number => {
                 let conn = header.conn.0;
                 self.blame(format!("host {from} sent #{} after #{before} on {conn:#010x}", header.number));
@@ -216,7 +216,9 @@ impl Net {
         let words = |fate: &str| format!("{from} > {to} {fate}: {}", pretty::frame(bytes, ETHERTYPE));
         match fate {
             Fate::Dropped(cause) => {
-                self.trace.note(now, &[1, ends[0], ends[1], ends[2], cause as u64], || words(&format!("{cause:?}")));
+                self.trace.note(now, &[1, ends[0], ends[1], ends[2], cause as u64], || {
+                    words(&format!("dropped ({cause:?})"))
+                });
             }
             Fate::Passed(delivery) => {
                 let at = self.begin_ns + delivery.at_ns;

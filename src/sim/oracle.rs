@@ -9,11 +9,11 @@ use crate::link::BURST;
 use crate::proto::error::CloseReason;
 
 /// Turns for nothing beside each turn that did something, at most …
-const IDLE_PER_WORK: u64 = 20;
+const IDLE_PER_WORK: u64 = 4;
 /// … and beside each second: timers, link retries, keep-alives.
-const IDLE_PER_SECOND: u64 = 2_500;
-/// … and at any rate.
-const IDLE_ANYWAY: u64 = 20_000;
+const IDLE_PER_SECOND: u64 = 40;
+/// … and at any rate: a link that takes nothing is asked again each millisecond, and is down for up to four seconds.
+const IDLE_ANYWAY: u64 = 6_000;
 
 /// A turn that found nothing to do asks for the next one when there will be something, not at once.
 const SPINS: u64 = 3;
@@ -92,7 +92,7 @@ pub fn check_rest(index: usize, host: &Host, scenario: &Scenario, elapsed_ns: Na
     Ok(())
 }
 
-/// All is over: honest hosts never met a packet that an honest host can't send.
+/// All is over: no honest host sent beyond its credit.
 ///
 /// # Errors
 /// They did.

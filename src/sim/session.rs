@@ -1,5 +1,7 @@
 //! Connections as the programs at their two ends see them: who opens, accepts, finishes and closes.
 
+use std::collections::BTreeSet;
+
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::host::Host;
@@ -29,6 +31,8 @@ enum State {
     Waiting,
     Connecting(Receiver<Result<ConnPort, ConnectError>>),
     Open,
+    /// It had no room, or the other host.
+    Refused,
     Over,
 }
 
@@ -43,6 +47,10 @@ pub struct Side {
     learned: bool,
     /// Its host crashed, or the other one.
     pub torn: bool,
+    /// Bytes that its readers have checked since the world asked.
+    pub bytes: u64,
+    /// The world knows that it has ended.
+    told: bool,
     port: ConnPort,
     since_ns: Nanos,
     /// Streams still to be opened, those asked for, and how many were opened and accepted so far.
@@ -51,6 +59,8 @@ pub struct Side {
     opened: u16,
     accepted: usize,
     finished: bool,
+    /// Streams of the other side that have come.
+    seen: BTreeSet<u16>,
     writers: Vec<Writer>,
     readers: Vec<Reading>,
 }
@@ -71,7 +81,17 @@ impl Session {
 
     /// Nothing more comes of it, but for its sides.
     pub fn is_begun(&self) -> bool {
-        matches!(self.state, State::Open | State::Over)
+        matches!(self.state, State::Open | State::Refused | State::Over)
+    }
+
+    /// It was opened.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// There was no room for it.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.state, State::Refused)
     }
 
     /// When it has to be looked at without any other reason.
@@ -103,9 +123,13 @@ impl Session {
                     Ok(Some(side))
                 }
                 Ok(Err(error)) => {
-                    self.state = State::Over;
                     // A small pool has no window for another connection, and whoever is full says so.
-                    let full = !matches!(error, ConnectError::NoAnswer { .. } | ConnectError::Version { .. });
+                    let full = match &error {
+                        ConnectError::NoFrames { .. } | ConnectError::TooMany { .. } => true,
+                        ConnectError::Refused { reason, .. } => reason.contains("no room"),
+                        _ => false,
+                    };
+                    self.state = if full { State::Refused } else { State::Over };
                     if self.torn || full { Ok(None) } else { Err(format!("session {index}: {error}")) }
                 }
                 Err(TryRecvError::Disconnected) => {
@@ -127,6 +151,8 @@ impl Side {
             accepting: session.is_none(),
             learned: session.is_some(),
             torn: false,
+            bytes: 0,
+            told: false,
             port,
             since_ns: now,
             opens,
@@ -134,6 +160,7 @@ impl Side {
             opened: 0,
             accepted: 0,
             finished: false,
+            seen: BTreeSet::new(),
             writers: Vec::new(),
             readers: Vec::new(),
         }
@@ -152,6 +179,11 @@ impl Side {
     /// Whether its programs have ended and the connection with them.
     pub fn is_over(&self) -> bool {
         self.writers.is_empty() && self.readers.is_empty() && self.port.shared.closed.get().is_some()
+    }
+
+    /// Once, when it has been closed.
+    pub fn just_closed(&mut self) -> bool {
+        self.closed().is_some() && !std::mem::replace(&mut self.told, true)
     }
 
     /// Why it was closed, once it was.
@@ -189,12 +221,13 @@ impl Side {
             }
         });
         result.clone()?;
-        let mut known = Vec::new();
+        let (mut known, mut checked) = (Vec::new(), 0);
         self.readers.retain_mut(|reading| {
             let plan = |key: StreamKey| plan_of(sessions, seed, key);
             match reading.reader.act(now, torn, &plan) {
                 Ok(look) => {
                     busy |= look != Look::Nothing;
+                    checked += reading.reader.take_checked();
                     if let (Some(key), false) = (reading.reader.key(), reading.noticed) {
                         reading.noticed = true;
                         known.push((key, reading.back.take()));
@@ -210,6 +243,7 @@ impl Side {
                 }
             }
         });
+        self.bytes += checked;
         result?;
         for (key, back) in known {
             self.learn(key, back, sessions, seed)?;
@@ -233,6 +267,10 @@ impl Side {
         let plan = &sessions[session].plan;
         if plan.hosts[usize::from(self.accepting)] != self.host || *self.session.get_or_insert(session) != session {
             return Err(format!("host {}: {key:?} came over a connection of session {:?}", self.host, self.session));
+        }
+        let own = key.by_acceptor == self.accepting;
+        if back.is_some() && (own || !self.seen.insert(key.ordinal)) {
+            return Err(format!("host {}: {key:?} came over a stream that is not its own, or twice", self.host));
         }
         if key.from_acceptor == self.accepting {
             return Err(format!("host {}: {key:?} came back to its writer", self.host));
@@ -274,12 +312,14 @@ impl Side {
             if let Some(writes) = plan_of(sessions, seed, key) {
                 self.writers.push(Writer::new(send, key, writes));
             }
-            self.readers.push(Reading { reader: Reader::new(recv), back: None, noticed: false });
+            // What comes back over a stream of ours is the answer to it, and nothing else.
+            let answer = StreamKey { from_acceptor: !by_acceptor, ..key };
+            self.readers.push(Reading { reader: Reader::new(recv, Some(answer)), back: None, noticed: false });
         }
         while let Ok(StreamPort { send, recv, .. }) = self.port.streams.try_recv() {
             self.accepted += 1;
             busy = true;
-            self.readers.push(Reading { reader: Reader::new(recv), back: Some(send), noticed: false });
+            self.readers.push(Reading { reader: Reader::new(recv, None), back: Some(send), noticed: false });
         }
         busy
     }

@@ -27,8 +27,9 @@ pub(super) fn strike(world: &mut World<'_>, now: Nanos, fault: Fault) {
         }
         Fault::Crash { host } => crash(world, host),
         Fault::Jump { host, by_ns } => {
-            // A half-open connection has one deadline only, which tells nobody that its host was away.
-            let opens = world.hosts[host].engine.audit().half_open > 0;
+            // A connection being opened has one deadline only, which tells nobody that its host was away.
+            let audit = world.hosts[host].engine.audit();
+            let opens = audit.half_open + audit.connecting > 0;
             world.hosts[host].jump(if opens { by_ns.min(SECOND) } else { by_ns });
         }
         Fault::Replay { place } => {

@@ -1,6 +1,10 @@
 //! What has happened, as a fingerprint of all of it, and in words for whoever listens.
 
 use crate::base::Nanos;
+use crate::base::time::SECOND;
+
+/// When a world begins: not at 0, which some timers would take for "never yet". What people read counts from here.
+pub const BEGIN_NS: Nanos = SECOND;
 
 /// Takes each line of a trace.
 pub type Listener = Box<dyn FnMut(&str) + Send>;
@@ -30,7 +34,7 @@ impl Trace {
             self.fingerprint = mixed ^ (mixed >> 31);
         }
         if let Some(listener) = &mut self.listener {
-            listener(&format!("{:>14.9} {}", now as f64 / 1e9, words()));
+            listener(&format!("{:>14.9} {}", now.saturating_sub(BEGIN_NS) as f64 / 1e9, words()));
         }
     }
 

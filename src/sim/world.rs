@@ -8,12 +8,10 @@ use super::oracle;
 use super::scenario::{Fault, Scenario};
 use super::session::{self, Session, Side};
 use super::strike;
-use super::trace::Trace;
+use super::trace::{BEGIN_NS, Trace};
 use crate::base::Nanos;
 use crate::base::time::{MILLISECOND, NEVER, SECOND};
 
-/// When the world begins: not at 0, which some timers would take for "never yet".
-const BEGIN_NS: Nanos = SECOND;
 /// Steps from one look at the bounds to the next.
 const BOUNDS_EVERY: u64 = 256;
 /// How long connections may take to be forgotten after everything is over, beyond the silence that it takes.
@@ -34,6 +32,12 @@ pub struct Outcome {
     pub fingerprint: u64,
     /// Events of the trace.
     pub events: u64,
+    /// Connections that were opened.
+    pub opened: usize,
+    /// Those that were refused for want of room.
+    pub refused: usize,
+    /// Bytes that readers have held against what was written.
+    pub bytes: u64,
     /// What was wrong, if anything was.
     pub violation: Option<String>,
 }
@@ -53,6 +57,7 @@ pub(super) struct World<'s> {
     pub tampered: bool,
     calm: bool,
     turns: u64,
+    bytes: u64,
 }
 
 /// Lives through the world of a scenario.
@@ -66,6 +71,9 @@ pub fn run(scenario: &Scenario, trace: Trace) -> Outcome {
         turns: world.turns,
         fingerprint: net.trace.fingerprint(),
         events: net.trace.events(),
+        opened: world.sessions.iter().filter(|session| session.is_open()).count(),
+        refused: world.sessions.iter().filter(|session| session.is_refused()).count(),
+        bytes: world.bytes,
         violation,
     }
 }
@@ -97,6 +105,7 @@ impl<'s> World<'s> {
             tampered: false,
             calm: false,
             turns: 0,
+            bytes: 0,
         }
     }
 
@@ -218,10 +227,18 @@ impl<'s> World<'s> {
         }
         for side in &mut self.sides {
             let host = &self.hosts[side.host];
-            match side.act(now, host, &mut self.sessions, self.scenario.seed) {
+            let acted = side.act(now, host, &mut self.sessions, self.scenario.seed);
+            self.bytes += std::mem::take(&mut side.bytes);
+            match acted {
                 Err(error) if !self.tampered => return Err(error),
                 Err(_) => side.abandon(host),
                 Ok(_) => {}
+            }
+            if side.just_closed() {
+                let (host, closed) = (side.host, side.closed().map(ToString::to_string).unwrap_or_default());
+                self.net.lock().unwrap_or_else(PoisonError::into_inner).trace.note(now, &[7, host as u64], || {
+                    format!("host {host}: a connection to {} has ended: {closed}", side.peer())
+                });
             }
         }
         Ok(())

@@ -135,6 +135,22 @@ fn hosts_that_were_away_give_each_other_time_to_answer() {
     assert!(reason.contains("nothing heard"), "{reason}");
 }
 
+#[test]
+fn who_is_late_again_and_again_does_not_keep_the_dead_alive() {
+    let proto = Config { idle_timeout_ns: 10 * SECOND, ..Config::default() };
+    let mut world = World::new(MemoryConfig::default(), proto);
+    let (ours, _theirs) = world.connect();
+    world.steps(MILLISECOND);
+    for _ in 0..4 {
+        // Late by half of the timeout, then there for a moment in which the dead could answer.
+        world.now += 5 * SECOND;
+        while world.a.turn(world.now).worked {}
+        world.now += 10 * MILLISECOND;
+        while world.a.turn(world.now).worked {}
+    }
+    assert!(ours.shared.closed.get().is_some());
+}
+
 /// Found by fuzzing: who waited for the peer to allow another stream, or asked for one after the finish, waited on for
 /// as long as the peer did not finish as well.
 #[test]

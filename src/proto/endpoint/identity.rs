@@ -38,9 +38,9 @@ impl Identity {
         u64::from_be_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default())
     }
 
-    /// An id for a connection in `slot`. The first generation is drawn at random, so that a restart names others; from
-    /// there on they are counted, so that no id comes again before all have been used: drawn each by
-    /// itself, one of 150 connections would most likely have the id of a former one.
+    /// An id for a connection in `slot`. The first generation is drawn at random, so that a restart most likely names
+    /// others; from there on they are counted, so that no id comes again for 16,383 connections: drawn each by itself,
+    /// one of 150 connections in a slot would more likely than not have the id of a former one.
     pub fn conn_id(&mut self, slot: u32) -> ConnId {
         let mask = (1 << GENERATION_BITS) - 1;
         self.generation = (self.generation.wrapping_add(1) & mask).max(1);

@@ -46,7 +46,7 @@ pub struct Reached {
 }
 
 impl Far {
-    /// Sends over it for ten round trips.
+    /// Sends over it for 24 round trips.
     ///
     /// # Errors
     /// What is wrong with the link.

@@ -18,6 +18,7 @@ use super::Trace;
 use super::host::{Host, HostPlan};
 use super::net::Net;
 use super::nic::NicPlan;
+pub use super::trace::BEGIN_NS;
 use crate::base::Nanos;
 use crate::base::size::wire_bytes;
 use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
@@ -29,8 +30,6 @@ use crate::wire::ETHERNET_LEN;
 use lane::Lane;
 pub use seen::Seen;
 
-/// When the flow's world begins.
-pub const BEGIN_NS: Nanos = SECOND;
 /// From one look at the controller's notices to the next.
 const LOOK_NS: Nanos = 10 * MILLISECOND;
 /// Turns in which something must have happened that is waited for.

@@ -21,13 +21,22 @@ pub struct Reader {
     at: u64,
     kept: VecDeque<Frame>,
     scratch: Vec<u8>,
+    /// The only stream that this may be, if that is known.
+    expected: Option<StreamKey>,
+    /// Bytes that were checked, and not yet asked for.
+    checked: u64,
 }
 
 impl Reader {
-    /// A reader that does not know yet what it reads.
-    pub fn new(port: RecvPort) -> Reader {
+    /// A reader that does not know yet what it reads; `expected` is the only stream that it may be.
+    pub fn new(port: RecvPort, expected: Option<StreamKey>) -> Reader {
         let (head, kept, scratch) = (Vec::new(), VecDeque::new(), Vec::new());
-        Reader { port, stream: None, head, next_ns: 0, at: 0, kept, scratch }
+        Reader { port, stream: None, head, next_ns: 0, at: 0, kept, scratch, expected, checked: 0 }
+    }
+
+    /// Bytes that were held against what was written since this was asked last.
+    pub fn take_checked(&mut self) -> u64 {
+        std::mem::take(&mut self.checked)
     }
 
     /// What it reads, as far as that is known.
@@ -106,6 +115,9 @@ impl Reader {
         if let (None, Ok(head)) = (&self.stream, <[u8; KEY_LEN as usize]>::try_from(&self.head[..])) {
             let known = StreamKey::parse(head).and_then(|key| Some((key, plan(key)?)));
             let Some((key, writes)) = known else { return Err(format!("{self}: it begins with {head:?}")) };
+            if self.expected.is_some_and(|expected| expected != key) {
+                return Err(format!("{self}: {key:?} came where {:?} was expected", self.expected));
+            }
             let reads = ReadPlan::draw(&writes);
             self.stream = Some((key, writes, reads));
         }
@@ -117,6 +129,7 @@ impl Reader {
         if self.scratch != bytes {
             return Err(format!("{self}: wrong bytes from {before} on"));
         }
+        self.checked += bytes.len() as u64;
         if self.at > writes.cut.unwrap_or(writes.len) {
             return Err(format!("{self}: more bytes than were written"));
         }

@@ -159,7 +159,7 @@ fn faults(dice: &mut Dice, hosts: usize, trouble_ns: Nanos) -> Vec<(Nanos, Fault
     for _ in 0..2 {
         now_and_then(150, &mut |dice, host| Fault::Jam { host, for_ns: 1 + dice.below(trouble_ns.min(short_ns)) });
         now_and_then(150, &mut |dice, host| Fault::Stop { host, for_ns: 1 + dice.below(trouble_ns.min(short_ns)) });
-        now_and_then(60, &mut |dice, host| Fault::Jump { host, by_ns: 1 + dice.below(5 * SECOND) });
+        now_and_then(60, &mut |dice, host| Fault::Jump { host, by_ns: dice.spread(1e3, 1e11) as Nanos });
     }
     now_and_then(40, &mut |_, host| Fault::Die { host });
     now_and_then(60, &mut |_, host| Fault::Crash { host });
@@ -195,6 +195,8 @@ fn host(dice: &mut Dice, mtu: usize, rate: Rate) -> HostPlan {
         ]),
         max_streams: dice.pick(&[1, 3, 8, 1024]),
         require_cookie: dice.hits(300),
+        max_connections: dice.pick(&[1, 4, 256, 256]),
+        max_half_open: dice.pick(&[1, 8, 32]),
         max_stream_window_bytes: dice.pick(&[1, 20_000, u64::MAX, u64::MAX]),
         ..Config::default()
     };

@@ -16,25 +16,27 @@ use clap::Parser;
 ///
 /// A seed decides everything in its world, so what goes wrong once goes wrong again with the same seed.
 #[derive(Parser)]
+///
+/// Exit status: 0 if all is well, 1 if something is wrong in a world, 2 for a wrong command line.
 #[command(name = "simrun", version)]
 struct Options {
     /// How many worlds to live through, one per seed.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0, value_name = "SEED")]
     from: u64,
     /// Begin no new world after so many seconds, however many are left.
-    #[arg(long = "for", value_name = "SECONDS")]
+    #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     for_s: Option<u64>,
     /// Worlds at a time; all cores unless told.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Live through this world alone: print what it is like, all that happens in it, and how it ends.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "for_s", "jobs"])]
     seed: Option<u64>,
     /// With --seed: only the last so many lines of what happens.
-    #[arg(long, value_name = "LINES", requires = "seed")]
+    #[arg(long, value_name = "LINES", requires = "seed", conflicts_with = "json")]
     last: Option<usize>,
     /// Print the goodput table instead: each controller over links of different lengths, losses and queues.
     #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json"])]

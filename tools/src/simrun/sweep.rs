@@ -25,6 +25,9 @@ struct Sum {
     elapsed_ns: u128,
     turns: u64,
     events: u64,
+    opened: usize,
+    refused: usize,
+    bytes: u64,
     wrong: Vec<(u64, String)>,
     /// Longest first.
     slowest: Vec<(Duration, u64)>,
@@ -40,6 +43,7 @@ pub fn sweep(options: &Options) -> io::Result<bool> {
     let began = Instant::now();
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
     let jobs = options.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let jobs = jobs.min(usize::try_from(options.seeds).unwrap_or(usize::MAX));
     let is_over = || options.for_s.is_some_and(|for_s| began.elapsed().as_secs() >= for_s);
     thread::scope(|scope| {
         let work = || {
@@ -67,7 +71,8 @@ fn one(options: &Options, seed: u64, sum: &Mutex<Sum>) {
     let mut sum = lock();
     sum.begun.retain(|(other, _)| *other != seed);
     if let (Some(violation), false) = (&outcome.violation, options.json) {
-        println!("seed {seed}: {violation}\n    tools/simrun --seed {seed} --last 100\n");
+        // Where nobody takes these words, the summary fails with an error of its own.
+        let _ = writeln!(io::stdout(), "seed {seed}: {violation}\n    tools/simrun --seed {seed} --last 100\n");
     }
     sum.add(outcome, began.elapsed());
 }
@@ -78,6 +83,9 @@ impl Sum {
         self.elapsed_ns += u128::from(outcome.elapsed_ns);
         self.turns += outcome.turns;
         self.events += outcome.events;
+        self.opened += outcome.opened;
+        self.refused += outcome.refused;
+        self.bytes += outcome.bytes;
         self.slowest.push((took, outcome.seed));
         self.slowest.sort_by(|one, other| other.cmp(one));
         self.slowest.truncate(SLOWEST);
@@ -127,11 +135,16 @@ fn finish(options: &Options, began: Instant, sum: &Sum) -> io::Result<()> {
             "took_s": took,
             "turns": sum.turns,
             "events": sum.events,
+            "connections_opened": sum.opened,
+            "connections_refused": sum.refused,
+            "bytes_checked": sum.bytes,
             "wrong": wrong,
         });
         return writeln!(out, "{value}");
     }
     writeln!(out, "{}, {} events, in {took:.0} s", sum.words(options.seeds), sum.events)?;
+    let (opened, refused, mbytes) = (sum.opened, sum.refused, sum.bytes as f64 / 1e6);
+    writeln!(out, "{opened} connections opened, {refused} refused for want of room, {mbytes:.0} MB checked")?;
     let slowest: Vec<_> =
         sum.slowest.iter().map(|(took, seed)| format!("{seed} ({:.1} s)", took.as_secs_f64())).collect();
     writeln!(out, "slowest seeds: {}", slowest.join(", "))
