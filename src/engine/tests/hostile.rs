@@ -190,7 +190,11 @@ fn attack(packets: &[Forged], host: usize, seed: u64) {
     }
     drop(victims);
     for (host, conn) in [(&world.a, &conns[0]), (&world.b, &conns[1])] {
-        host.order(Command::Close { conn: conn.key, code: 0, reason: "enough".into() });
+        // A forged OPEN and a lucky id make a connection as well, whose streams are the application's until it lets go.
+        let others = host.incoming.try_iter().map(|port| port.key);
+        for conn in others.chain([conn.key]) {
+            host.order(Command::Close { conn, code: 0, reason: "enough".into() });
+        }
     }
     for _ in 0..4_000 {
         world.now += MILLISECOND;
