@@ -134,15 +134,3 @@ fn a_jump_of_the_clock_is_no_silence_of_the_peer() {
         assert_eq!(run(&scenario, Trace::default()).violation, None, "host {host}");
     }
 }
-
-/// Found by seed 1542: what is left of a rate after heavy losses was less each time, down to a packet in 72 s, from which
-/// nothing led back up.
-#[test]
-fn a_rate_that_was_lost_is_found_again() {
-    let mut scenario = bulk(Algorithm::Auto, "rate=5mbit,delay=28ms,queue=1bdp", 2_000_000);
-    let trouble = Profile::default().with("rate=5mbit,delay=28ms,queue=1bdp,burst=60%/20").expect("a profile");
-    scenario.paths.iter_mut().for_each(|path| path.trouble = trouble.clone());
-    scenario.trouble_ns = 20 * SECOND;
-    scenario.patience_ns = 40 * SECOND;
-    assert_eq!(run(&scenario, Trace::default()).violation, None);
-}
