@@ -27,7 +27,7 @@ pub fn live(seed: u64, trace: Trace) -> Outcome {
     SAID.set(Some(String::new()));
     let lived = catch_unwind(AssertUnwindSafe(live));
     let said = SAID.take();
-    lived.unwrap_or_else(|_| Outcome {
+    lived.unwrap_or(Outcome {
         seed,
         elapsed_ns: 0,
         turns: 0,

@@ -22,8 +22,8 @@ use words::{Reason, Words};
 
 /// Length of a span. Lower: a preempted receiver fills several. Higher: a narrower link is noticed later.
 const SPAN_NS: Nanos = 20 * MILLISECOND;
-/// A full packet leaves at least this often, whatever was lost: who sends less learns nothing, and stays there. Shorter:
-/// links below 1 Mbit/s are overrun by packets of 9,000 bytes. Longer: the way back up takes minutes.
+/// A full packet leaves at least this often, whatever was lost: who sends less learns nothing, and stays there.
+/// Shorter: links below 1 Mbit/s are overrun by packets of 9,000 bytes. Longer: the way back up takes minutes.
 const LONGEST_GAP_NS: Nanos = 100 * MILLISECOND;
 /// While a queue is emptied, this share of the link's rate is sent; of a longer one than [`LONG_QUEUE_NS`], the other.
 /// The link is busy meanwhile, so this costs nothing. Lower: the link runs dry if its rate was taken too low.
