@@ -8,7 +8,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::base::FrameId;
 use crate::proto::flow::Granted;
-use crate::proto::segment::{NO_FRAME, SegmentTable};
+use crate::proto::segment::{NO_FRAME, RxSegment, SegmentTable};
 
 /// The receiving half of a stream.
 #[derive(Debug)]
@@ -209,6 +209,20 @@ impl RecvHalf {
 
     fn on_early(&mut self, table: &mut SegmentTable, segment: Segment, end: u64, fin_again: bool) -> Arrival {
         let Segment { frame, offset, len, fin } = segment;
+        // After a loss that is every packet: found without a search among the runs, of which a long path has thousands.
+        if len > 0
+            && let Some(mut last) = self.held.last_entry()
+            && last.get().end == offset
+        {
+            if !self.credit.on_used(end) {
+                return Arrival::BeyondCredit;
+            }
+            *table.rx(frame) = RxSegment { next: NO_FRAME, len, fin };
+            let run = last.get_mut();
+            table.rx(FrameId(run.last)).next = frame.0;
+            (run.last, run.end) = (frame.0, end);
+            return Arrival::Held;
+        }
         let before = self.held.range(..=offset).next_back().map(|(&start, &run)| (start, run));
         if let Some((_, run)) = before
             && (run.end > offset || (run.end == offset && len == 0 && fin_again))
