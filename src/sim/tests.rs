@@ -35,7 +35,7 @@ fn live_well(seeds: std::ops::Range<u64>) {
         })
         .collect();
     assert!(wrong.is_empty(), "{} worlds went wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(opened > 2 * refused && bytes > 10_000_000, "{opened} opened, {refused} refused, {bytes} bytes checked");
+    assert!(opened > refused && bytes > 10_000_000, "{opened} opened, {refused} refused, {bytes} bytes checked");
 }
 
 #[test]
