@@ -43,8 +43,6 @@ pub struct Side {
     /// Which session it belongs to; an accepting side learns it from its first stream.
     pub session: Option<usize>,
     accepting: bool,
-    /// It knows which streams it is to open.
-    learned: bool,
     /// Its host crashed, or the other one.
     pub torn: bool,
     /// Bytes that its readers have checked since the world asked.
@@ -149,7 +147,6 @@ impl Side {
             host,
             session,
             accepting: session.is_none(),
-            learned: session.is_some(),
             torn: false,
             bytes: 0,
             told: false,
@@ -202,19 +199,16 @@ impl Side {
         naps.chain(opens).chain(rude).chain(stays).filter(|at| *at > now).min().unwrap_or(NEVER)
     }
 
-    /// One look of all programs at this end. True if any of them did anything.
+    /// One look of all programs at this end.
     ///
     /// # Errors
     /// What one of them saw and must not see.
-    pub fn act(&mut self, now: Nanos, host: &Host, sessions: &mut [Session], seed: u64) -> Result<bool, String> {
-        let mut busy = self.open(now, host, sessions, seed);
+    pub fn act(&mut self, now: Nanos, host: &Host, sessions: &mut [Session], seed: u64) -> Result<(), String> {
+        self.open(now, host, sessions, seed);
         let torn = self.torn || self.may_be_torn(sessions);
         let mut result = Ok(());
         self.writers.retain_mut(|writer| match writer.act(now, torn) {
-            Ok(look) => {
-                busy |= look != Look::Nothing;
-                look != Look::Over
-            }
+            Ok(look) => look != Look::Over,
             Err(error) => {
                 result = Err(error);
                 true
@@ -226,7 +220,6 @@ impl Side {
             let plan = |key: StreamKey| plan_of(sessions, seed, key);
             match reading.reader.act(now, torn, &plan) {
                 Ok(look) => {
-                    busy |= look != Look::Nothing;
                     checked += reading.reader.take_checked();
                     if let (Some(key), false) = (reading.reader.key(), reading.noticed) {
                         reading.noticed = true;
@@ -248,7 +241,8 @@ impl Side {
         for (key, back) in known {
             self.learn(key, back, sessions, seed)?;
         }
-        Ok(busy | self.close(now, host, sessions))
+        self.close(now, host, sessions);
+        Ok(())
     }
 
     /// Whether its session was torn, or one that it may belong to.
@@ -265,6 +259,7 @@ impl Side {
     fn learn(&mut self, key: StreamKey, back: Option<SendPort>, sessions: &[Session], seed: u64) -> Result<(), String> {
         let session = usize::from(key.session);
         let plan = &sessions[session].plan;
+        let learned = self.session.is_some();
         if plan.hosts[usize::from(self.accepting)] != self.host || *self.session.get_or_insert(session) != session {
             return Err(format!("host {}: {key:?} came over a connection of session {:?}", self.host, self.session));
         }
@@ -275,7 +270,7 @@ impl Side {
         if key.from_acceptor == self.accepting {
             return Err(format!("host {}: {key:?} came back to its writer", self.host));
         }
-        if !std::mem::replace(&mut self.learned, true) {
+        if !learned {
             self.opens = plan.opens[1].clone();
         }
         if let Some(port) = back {
@@ -287,7 +282,7 @@ impl Side {
         Ok(())
     }
 
-    fn open(&mut self, now: Nanos, host: &Host, sessions: &[Session], seed: u64) -> bool {
+    fn open(&mut self, now: Nanos, host: &Host, sessions: &[Session], seed: u64) {
         let since_ns = self.since_ns;
         let due: Vec<Nanos> = self.opens.extract_if(.., |at| since_ns + *at <= now).collect();
         for _ in &due {
@@ -305,7 +300,6 @@ impl Side {
             Err(TryRecvError::Disconnected) => false,
             Err(TryRecvError::Empty) => true,
         });
-        let mut busy = !due.is_empty() || !ports.is_empty();
         for (ordinal, StreamPort { send, recv, .. }) in ports {
             let (session, by_acceptor) = (self.session.unwrap_or(0) as u16, self.accepting);
             let key = StreamKey { session, ordinal, by_acceptor, from_acceptor: by_acceptor };
@@ -318,21 +312,19 @@ impl Side {
         }
         while let Ok(StreamPort { send, recv, .. }) = self.port.streams.try_recv() {
             self.accepted += 1;
-            busy = true;
             self.readers.push(Reading { reader: Reader::new(recv, None), back: Some(send), noticed: false });
         }
-        busy
     }
 
     /// Finishes the connection when all its streams are there, or done; or closes it midway.
-    fn close(&mut self, now: Nanos, host: &Host, sessions: &mut [Session]) -> bool {
-        let Some(session) = self.session.map(|session| &mut sessions[session]) else { return false };
+    fn close(&mut self, now: Nanos, host: &Host, sessions: &mut [Session]) {
+        let Some(session) = self.session.map(|session| &mut sessions[session]) else { return };
         let who = usize::from(self.accepting);
         if session.plan.rude.is_some_and(|(rude, at)| rude == who && self.since_ns + at <= now) {
             session.plan.rude = None;
             session.torn = true;
             host.order(Command::Close { conn: self.port.key, code: CLOSE_CODE, reason: "enough".into() });
-            return true;
+            return;
         }
         let all_here = self.opens.is_empty()
             && self.asked.is_empty()
@@ -341,11 +333,10 @@ impl Side {
         let done = self.writers.is_empty() && self.readers.is_empty();
         let stays = now < self.since_ns + session.plan.stays_ns;
         if self.finished || stays || session.plan.rude.is_some() || !(all_here && (session.plan.early[who] || done)) {
-            return false;
+            return;
         }
         self.finished = true;
         host.order(Command::Finish { conn: self.port.key });
-        true
     }
 
     /// Its programs end, and whatever is left of it is closed.

@@ -232,7 +232,7 @@ impl<'s> World<'s> {
             match acted {
                 Err(error) if !self.tampered => return Err(error),
                 Err(_) => side.abandon(host),
-                Ok(_) => {}
+                Ok(()) => {}
             }
             if side.just_closed() {
                 let (host, closed) = (side.host, side.closed().map(ToString::to_string).unwrap_or_default());

@@ -25,10 +25,8 @@ pub fn give_up(port: &SendPort) {
 /// What came of one look at an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Look {
-    /// Nothing to do for now.
-    Nothing,
-    /// Bytes moved.
-    Moved,
+    /// It is to be looked at again.
+    More,
     /// The end may be dropped.
     Over,
 }

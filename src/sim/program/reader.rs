@@ -55,7 +55,7 @@ impl Reader {
         plan: &dyn Fn(StreamKey) -> Option<WritePlan>,
     ) -> Result<Look, String> {
         if now < self.next_ns {
-            return Ok(Look::Nothing);
+            return Ok(Look::More);
         }
         let error = self.port.shared.recv_error.get().cloned();
         let (burst, keeps) = self.stream.as_ref().map_or((1, 0), |(_, _, reads)| (reads.burst, reads.keeps));
@@ -82,16 +82,16 @@ impl Reader {
         if read > 0 {
             self.port.notify();
             self.next_ns = now + self.stream.as_ref().map_or(0, |(_, _, reads)| reads.pause_ns);
-            return Ok(Look::Moved);
+            return Ok(Look::More);
         }
         if !self.kept.is_empty() {
             // Who keeps all that the window holds waits for himself.
             self.give_back();
             self.port.notify();
-            return Ok(Look::Moved);
+            return Ok(Look::More);
         }
         match error {
-            None => Ok(Look::Nothing),
+            None => Ok(Look::More),
             Some(_) if torn => Ok(Look::Over),
             Some(StreamError::Reset(CODE)) if self.may_be_cut() => Ok(Look::Over),
             Some(error) => Err(format!("{self}: {error}")),

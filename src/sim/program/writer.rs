@@ -41,10 +41,10 @@ impl Writer {
         }
         if self.finished {
             let acked = self.port.shared.all_acked.load(Ordering::Acquire);
-            return Ok(if acked || !self.plan.lingers { Look::Over } else { Look::Nothing });
+            return Ok(if acked || !self.plan.lingers { Look::Over } else { Look::More });
         }
         if now < self.next_ns {
-            return Ok(Look::Nothing);
+            return Ok(Look::More);
         }
         let before = self.at;
         let goal = self.plan.cut.unwrap_or(self.plan.len);
@@ -57,11 +57,11 @@ impl Writer {
             return Ok(self.end());
         }
         if self.at == before {
-            return Ok(Look::Nothing);
+            return Ok(Look::More);
         }
         self.port.notify();
         self.next_ns = now + self.plan.pause_ns;
-        Ok(Look::Moved)
+        Ok(Look::More)
     }
 
     fn commit(&mut self, goal: u64) -> Result<bool, String> {
@@ -93,7 +93,7 @@ impl Writer {
             self.finished = self.port.commits.push(Commit { frame: None, len: 0, fin: true, at_ns: 0 }).is_ok();
         }
         self.port.notify();
-        Look::Moved
+        Look::More
     }
 }
 
