@@ -97,6 +97,11 @@ impl Frame {
         self.more.as_deref()
     }
 
+    /// The chunks of the chain, in order.
+    pub fn chain(&self) -> impl Iterator<Item = &Frame> {
+        std::iter::successors(Some(self), |chunk| chunk.more())
+    }
+
     /// Appends a chunk at the end of the chain.
     pub fn append(&mut self, chunk: Frame) {
         match &mut self.more {
@@ -112,7 +117,7 @@ impl Frame {
 
     /// Chunks in the chain, at least 1.
     pub fn chunks(&self) -> usize {
-        1 + self.more.as_ref().map_or(0, |next| next.chunks())
+        self.chain().count()
     }
 
     fn storage(&self) -> &[u8] {
@@ -146,6 +151,7 @@ mod tests {
         frame.append(Frame::owned(FrameId(2), 64));
         frame.append(Frame::owned(FrameId(3), 64));
         assert_eq!(frame.chunks(), 3);
+        assert_eq!(frame.chain().map(|chunk| chunk.id().0).collect::<Vec<_>>(), [1, 2, 3]);
         let rest = frame.take_more().unwrap();
         assert_eq!((rest.id(), rest.more().unwrap().id()), (FrameId(2), FrameId(3)));
         assert_eq!(frame.chunks(), 1);

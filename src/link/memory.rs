@@ -13,11 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crossbeam_queue::ArrayQueue;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::pool::{HEADER_ROOM, Pool};
 use super::{Caps, Frame, Link, LinkError};
-use crate::base::{FrameId, MacAddr};
-
-/// Bytes that a frame must hold beside its payload: the Ethernet header with one 802.1Q tag.
-const HEADER_ROOM: usize = 18;
+use crate::base::MacAddr;
 
 /// What both ends of a pair are made of.
 #[derive(Clone, Debug)]
@@ -67,7 +65,7 @@ pub fn pair(config: MemoryConfig) -> (MemoryLink, MemoryLink) {
 /// One end of a pair.
 pub struct MemoryLink {
     caps: Caps,
-    free: Vec<Frame>,
+    pool: Pool,
     /// What the peer sends to us.
     rx: Arc<Direction>,
     /// What we send to the peer.
@@ -145,7 +143,6 @@ impl Direction {
 
 impl MemoryLink {
     fn new(config: &MemoryConfig, name: &str, host: u8, rx: Arc<Direction>, tx: Arc<Direction>) -> MemoryLink {
-        let capacity = config.mtu + HEADER_ROOM;
         let mut link = MemoryLink {
             caps: Caps {
                 mac: MacAddr::new(2, 0, 0, 0, 0, host),
@@ -156,7 +153,7 @@ impl MemoryLink {
                 rx_reserve: config.rx_reserve,
                 speed_bps: None,
             },
-            free: (0..config.frames as u32).rev().map(|id| Frame::owned(FrameId(id), capacity)).collect(),
+            pool: Pool::new(config.frames, config.mtu),
             rx,
             tx,
             posted: 0,
@@ -174,19 +171,23 @@ impl MemoryLink {
     /// Fills the fill ring from the free frames.
     fn restock(&mut self) {
         while self.posted < self.caps.rx_reserve {
-            let Some(mut frame) = self.free.pop() else { return };
-            frame.set_range(0, 0);
+            let Some(frame) = self.pool.alloc(0) else { return };
             if let Err(frame) = self.rx.fill.push(frame) {
-                self.free.push(frame);
+                self.pool.free(frame);
                 return;
             }
             self.posted += 1;
         }
     }
 
+    /// Frames of the reserve that are neither on the fill ring nor on the arrival ring.
+    fn unposted(&self) -> usize {
+        self.caps.rx_reserve - self.posted
+    }
+
     /// Copies one frame to the peer; `false` if it must wait.
     fn deliver(&mut self, frame: &Frame) -> bool {
-        let len = chain(frame).map(Frame::len).sum::<usize>();
+        let len = frame.chain().map(Frame::len).sum::<usize>();
         if self.tx.gone.load(Ordering::Relaxed) {
             self.counts.tx_peer_gone += 1;
             return true;
@@ -204,7 +205,7 @@ impl MemoryLink {
         };
         copy.set_range(0, len);
         let mut at = 0;
-        for chunk in chain(frame) {
+        for chunk in frame.chain() {
             copy.bytes_mut()[at..at + chunk.len()].copy_from_slice(chunk.bytes());
             at += chunk.len();
         }
@@ -215,34 +216,21 @@ impl MemoryLink {
     }
 }
 
-/// The chunks of a frame, in order.
-fn chain(frame: &Frame) -> impl Iterator<Item = &Frame> {
-    std::iter::successors(Some(frame), |chunk| chunk.more())
-}
-
 impl Link for MemoryLink {
     fn caps(&self) -> &Caps {
         &self.caps
     }
 
     fn alloc(&mut self) -> Option<Frame> {
-        if self.free_frames() == 0 {
-            return None;
-        }
-        let mut frame = self.free.pop()?;
-        frame.set_range(0, 0);
-        Some(frame)
+        self.pool.alloc(self.unposted())
     }
 
-    fn free(&mut self, mut frame: Frame) {
-        if let Some(more) = frame.take_more() {
-            self.free(*more);
-        }
-        self.free.push(frame);
+    fn free(&mut self, frame: Frame) {
+        self.pool.free(frame);
     }
 
     fn free_frames(&self) -> usize {
-        self.free.len().saturating_sub(self.caps.rx_reserve - self.posted)
+        self.pool.available(self.unposted())
     }
 
     fn rx_burst(&mut self, out: &mut Vec<Frame>, max: usize) -> usize {

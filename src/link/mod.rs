@@ -11,6 +11,7 @@ pub mod impair;
 pub mod memory;
 pub mod packet;
 pub mod pcap;
+pub mod pool;
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;

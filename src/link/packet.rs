@@ -21,11 +21,8 @@ use pnet::datalink::{self, NetworkInterface};
 pub use error::OpenError;
 use socket::{PacketSocket, Received, Sent};
 
+use super::pool::{HEADER_ROOM, Pool};
 use super::{Caps, Frame, Link, LinkError};
-use crate::base::FrameId;
-
-/// Bytes that a frame must hold beside its payload: the Ethernet header with one 802.1Q tag.
-const HEADER_ROOM: usize = 18;
 
 /// How to open an interface.
 #[derive(Clone, Debug)]
@@ -47,7 +44,7 @@ pub struct PacketLink {
     caps: Caps,
     index: u32,
     socket: PacketSocket,
-    free: Vec<Frame>,
+    pool: Pool,
     /// Given to the kernel, which has made its copy: the next `reap` returns them.
     sent: Vec<Frame>,
     /// Takes what must come off the socket though no frame is free, and chains to be joined.
@@ -88,15 +85,14 @@ impl PacketLink {
             .mac
             .filter(|_| !interface.is_loopback())
             .ok_or_else(|| OpenError::NoEthernet { interface: config.interface.clone() })?;
-        let capacity = mtu + HEADER_ROOM;
         let name = config.interface.clone();
         Ok(PacketLink {
             caps: Caps { mac, name, mode: "packet", mtu, frames, rx_reserve, speed_bps: None },
             index: interface.index,
             socket: PacketSocket::bind(&interface, config.ethertype)?,
-            free: (0..frames as u32).rev().map(|id| Frame::owned(FrameId(id), capacity)).collect(),
+            pool: Pool::new(frames, mtu),
             sent: Vec::with_capacity(super::BURST),
-            spill: vec![0; capacity],
+            spill: vec![0; mtu + HEADER_ROOM],
             down: false,
             counts: Counts::default(),
         })
@@ -108,8 +104,7 @@ impl PacketLink {
             None => self.socket.send(frame.bytes()),
             Some(_) => {
                 self.spill.clear();
-                std::iter::successors(Some(frame), |chunk| chunk.more())
-                    .for_each(|chunk| self.spill.extend(chunk.bytes()));
+                frame.chain().for_each(|chunk| self.spill.extend(chunk.bytes()));
                 let outcome = self.socket.send(&self.spill);
                 self.spill.resize(self.caps.mtu + HEADER_ROOM, 0);
                 outcome
@@ -120,9 +115,7 @@ impl PacketLink {
             Sent::Yes => {
                 self.down = false;
                 counts.tx_frames += 1;
-                counts.tx_bytes += std::iter::successors(Some(frame), |chunk| chunk.more())
-                    .map(|chunk| chunk.len() as u64)
-                    .sum::<u64>();
+                counts.tx_bytes += frame.chain().map(|chunk| chunk.len() as u64).sum::<u64>();
             }
             Sent::Busy => counts.tx_busy += 1,
             Sent::Down => {
@@ -156,35 +149,24 @@ impl Link for PacketLink {
     }
 
     fn alloc(&mut self) -> Option<Frame> {
-        if self.free_frames() == 0 {
-            return None;
-        }
-        let mut frame = self.free.pop()?;
-        frame.set_range(0, 0);
-        Some(frame)
+        self.pool.alloc(self.caps.rx_reserve)
     }
 
-    fn free(&mut self, mut frame: Frame) {
-        if let Some(more) = frame.take_more() {
-            self.free(*more);
-        }
-        self.free.push(frame);
+    fn free(&mut self, frame: Frame) {
+        self.pool.free(frame);
     }
 
     fn free_frames(&self) -> usize {
-        self.free.len().saturating_sub(self.caps.rx_reserve)
+        self.pool.available(self.caps.rx_reserve)
     }
 
     fn rx_burst(&mut self, out: &mut Vec<Frame>, max: usize) -> usize {
         let before = out.len();
         // One attempt for each frame wanted, so that a flood of foreign frames does not hold the turn up.
         for _ in 0..max {
-            let mut frame = self.free.pop();
+            let mut frame = self.pool.alloc(0);
             let buffer = match &mut frame {
-                Some(frame) => {
-                    frame.set_range(0, 0);
-                    frame.room_mut()
-                }
+                Some(frame) => frame.room_mut(),
                 // Left on the socket it would keep the descriptor readable, and the worker from sleeping.
                 None => &mut self.spill[..],
             };
@@ -199,7 +181,8 @@ impl Link for PacketLink {
                     out.push(filled);
                 }
                 (Received::Frame(_), None) => counts.rx_no_frame += 1,
-                (_, unused) => self.free.extend(unused),
+                (_, Some(unused)) => self.pool.free(unused),
+                (_, None) => {}
             }
             match received {
                 Received::Frame(_) => {}

@@ -197,8 +197,7 @@ fn interface_description(out: &mut Vec<u8>, caps: &Caps, snaplen: u32) {
 }
 
 fn enhanced_packet(out: &mut Vec<u8>, frame: &Frame, now: Nanos, direction: Direction, snaplen: u32) {
-    let chunks = || std::iter::successors(Some(frame), |chunk| chunk.more());
-    let length: usize = chunks().map(Frame::len).sum();
+    let length: usize = frame.chain().map(Frame::len).sum();
     let captured = length.min(snaplen as usize);
     block(out, ENHANCED_PACKET, |out| {
         // The only interface of the section; its time stamp's upper half comes first.
@@ -206,7 +205,7 @@ fn enhanced_packet(out: &mut Vec<u8>, frame: &Frame, now: Nanos, direction: Dire
             word(out, value);
         }
         let end = out.len() + captured;
-        for chunk in chunks() {
+        for chunk in frame.chain() {
             let bytes = chunk.bytes();
             out.extend(&bytes[..bytes.len().min(end - out.len())]);
         }

@@ -5,11 +5,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::net::{Net, Packet, mac_of};
-use crate::base::{Dice, FrameId, Nanos};
+use crate::base::{Dice, Nanos};
+use crate::link::pool::{HEADER_ROOM, Pool};
 use crate::link::{Caps, Frame, Link, LinkError};
-
-/// Bytes that a frame must hold beside its payload: the Ethernet header with one 802.1Q tag.
-const HEADER_ROOM: usize = 18;
 
 /// What a card is like.
 #[derive(Clone, Debug)]
@@ -39,7 +37,7 @@ pub struct Nic {
     caps: Caps,
     host: usize,
     net: Arc<Mutex<Net>>,
-    free: Vec<Frame>,
+    pool: Pool,
     /// Arrived, and not asked for yet.
     arrived: VecDeque<Packet>,
     /// Sent, with the time when each is given back, and what its beginning was when it was sent.
@@ -63,12 +61,11 @@ impl Nic {
             rx_reserve: plan.rx_ring,
             speed_bps: None,
         };
-        let capacity = plan.mtu + HEADER_ROOM;
         Nic {
             caps,
             host,
             net: net.clone(),
-            free: (0..plan.frames as u32).rev().map(|id| Frame::owned(FrameId(id), capacity)).collect(),
+            pool: Pool::new(plan.frames, plan.mtu),
             arrived: VecDeque::new(),
             sending: Vec::new(),
             tx_ring: plan.tx_ring,
@@ -80,7 +77,7 @@ impl Nic {
 
     /// Frames of the pool that the card has, in whatever place.
     pub fn frames(&self) -> usize {
-        self.free.len() + self.sending.len()
+        self.pool.available(0) + self.sending.len()
     }
 
     /// Whether anything has arrived that was not asked for yet.
@@ -95,7 +92,7 @@ impl Nic {
         while let Some(packet) = net.take(self.host) {
             let (now, host) = (net.now, self.host as u64);
             let fits = packet.len() <= self.caps.mtu + HEADER_ROOM;
-            let posted = self.caps.rx_reserve.min(self.free.len());
+            let posted = self.caps.rx_reserve.min(self.pool.available(0));
             if net.is_jammed(self.host) || !fits || self.arrived.len() >= posted {
                 self.overrun += 1;
                 net.trace.note(now, &[3, host], || format!("host {host} has no room for a frame"));
@@ -123,18 +120,13 @@ impl Link for Nic {
         &self.caps
     }
     fn alloc(&mut self) -> Option<Frame> {
-        if self.free_frames() == 0 {
-            return None;
-        }
-        let mut frame = self.free.pop()?;
-        frame.set_range(0, 0);
-        Some(frame)
+        self.pool.alloc(self.caps.rx_reserve)
     }
     fn free(&mut self, frame: Frame) {
-        self.free.push(frame);
+        self.pool.free(frame);
     }
     fn free_frames(&self) -> usize {
-        self.free.len().saturating_sub(self.caps.rx_reserve)
+        self.pool.available(self.caps.rx_reserve)
     }
     fn rx_burst(&mut self, out: &mut Vec<Frame>, max: usize) -> usize {
         card_receives(self, out, max)
@@ -163,9 +155,9 @@ impl Link for Nic {
 fn card_receives(nic: &mut Nic, out: &mut Vec<Frame>, max: usize) -> usize {
     nic.land();
     let before = out.len();
-    while out.len() - before < max && !nic.free.is_empty() {
+    while out.len() - before < max && nic.pool.available(0) > 0 {
         let Some(packet) = nic.arrived.pop_front() else { break };
-        let Some(mut frame) = nic.free.pop() else { break };
+        let Some(mut frame) = nic.pool.alloc(0) else { break };
         frame.set_range(0, packet.len());
         packet.write(frame.bytes_mut());
         out.push(frame);

@@ -36,6 +36,7 @@ fn by_file(file: &str) -> Option<&'static str> {
     }
     let prefixes = [
         ("link/memory.rs", LINK),
+        ("link/pool.rs", LINK),
         ("sim/", LINK),
         ("engine/port/", "ports"),
         ("engine/", "engine"),
@@ -56,6 +57,7 @@ fn by_function(function: &str) -> Option<&'static str> {
         ("crc_fast::", CRC),
         ("hdrhistogram::", "obs"),
         ("farwire::link::memory::", LINK),
+        ("farwire::link::pool::", LINK),
         ("farwire::sim::", LINK),
         ("bench::instr::opaque::", LINK),
         ("farwire::engine::port::", "ports"),
