@@ -22,6 +22,13 @@ die() {
     exit "${2:-1}"
 }
 
+# whole_number WHAT VALUE LEAST MOST: ends the script unless the value of an option is one of these. No leading zeros:
+# to bash they are octal.
+whole_number() {
+    [[ $2 =~ ^(0|[1-9][0-9]{0,17})$ ]] && (($2 >= $3 && $2 <= $4)) && return
+    die "$1 '$2': a whole number from $3 to $4, please (tools/${0##*/} --help)" 2
+}
+
 # seconds SINCE: whole seconds since an earlier value of EPOCHREALTIME, with one decimal.
 seconds() {
     local us=$((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}))

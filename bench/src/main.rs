@@ -58,6 +58,9 @@ fn main() -> ExitCode {
     match Cli::parse().what.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                usage.exit();
+            }
             // Not as `Debug` shows it: where in this program the user's mistake was noticed tells nobody anything.
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE

@@ -6,8 +6,9 @@
 
 use anyhow::ensure;
 use farwire::base::size::wire_bytes;
-use farwire::base::time::{MICROSECOND, MILLISECOND};
+use farwire::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use farwire::base::{Nanos, Rate};
+use farwire::link::BURST;
 use farwire::link::impair::Profile as Path;
 use farwire::proto::recovery::Algorithm;
 use farwire::sim::flow::{Flow, Plan};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::callgrind::Profile;
 use super::report::Side;
 use super::rooms::LINK;
-use super::valgrind;
+use super::{usage, valgrind};
 
 /// Frames in a pool for each packet in flight: a stream gets three quarters of a window, a window at most two thirds of
 /// the frames, and it grows by half of what is left each time. Lower, and credit is what limits the flow for many round
@@ -35,6 +36,10 @@ const START_LEAST_NS: Nanos = 20 * MILLISECOND;
 const SPAN_LEAST_NS: Nanos = 20 * MILLISECOND;
 /// Deeper than any call here.
 const CALLERS: usize = 40;
+/// An open is given up after 5 s without an answer: longer, and there is no flow to count.
+const RTT_MOST_NS: Nanos = 4 * SECOND;
+/// Share of packets lost. More, and windows never grow to what is to be in flight, or the open itself is lost.
+const LOSS_MOST: f64 = 0.1;
 /// Looks at what is in flight while it is counted.
 const LOOKS: u64 = 8;
 
@@ -76,7 +81,11 @@ fn loss(text: &str) -> Result<f64, String> {
     if text.contains(',') {
         return Err("one share; say for example 0.1%".into());
     }
-    Path::default().with(&format!("loss={text}")).map(|path| path.loss).map_err(|error| error.to_string())
+    let loss = Path::default().with(&format!("loss={text}")).map_err(|error| error.to_string())?.loss;
+    if loss > LOSS_MOST {
+        return Err(format!("at most {}%: with more, what is to be in flight is never reached", LOSS_MOST * 100.0));
+    }
+    Ok(loss)
 }
 
 /// One run under valgrind (hidden).
@@ -124,6 +133,7 @@ struct Report<'a> {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    options.packets.iter().try_for_each(|&packets| options.scene.check(packets)).map_err(usage)?;
     valgrind::find()?;
     let mut rows: Vec<Row> = Vec::new();
     for &packets in &options.packets {
@@ -196,8 +206,35 @@ impl Scene {
         Length { start_ns: (START_RTTS * rtt_ns).max(START_LEAST_NS), span_ns: rtt_ns.max(SPAN_LEAST_NS) }
     }
 
+    /// Whether so many packets can be in flight at all; in words, if not.
+    fn check(&self, packets: u64) -> Result<(), String> {
+        let Scene { rate, turn_us, mtu, .. } = self;
+        let a_turn = self.turn_us * MICROSECOND / self.rtt_ns(1).max(1);
+        if a_turn > BURST as u64 {
+            return Err(format!(
+                "--rate {rate} --turn-us {turn_us} --mtu {mtu}: {a_turn} packets a turn, of which an engine sends \
+                 {BURST}; take a lower rate, shorter turns or longer packets"
+            ));
+        }
+        let bytes = packets * self.wire_bytes();
+        if bytes > rate.bytes_in(RTT_MOST_NS) {
+            return Err(format!(
+                "--packets {packets} --rate {rate} --mtu {mtu}: they need a round trip of {:.1} s, more than {} s; \
+                 take a higher rate or fewer packets",
+                bytes as f64 * 8.0 / rate.bps() as f64,
+                RTT_MOST_NS / SECOND
+            ));
+        }
+        Ok(())
+    }
+
     fn rtt_ns(&self, packets: u64) -> Nanos {
-        self.rate.duration_of(packets * wire_bytes(usize::from(self.mtu) + ETHERNET_LEN))
+        self.rate.duration_of(packets * self.wire_bytes())
+    }
+
+    /// What a full frame takes of the link.
+    fn wire_bytes(&self) -> u64 {
+        wire_bytes(usize::from(self.mtu) + ETHERNET_LEN)
     }
 }
 
@@ -308,9 +345,22 @@ mod tests {
     #[test]
     fn a_loss_is_one_share() {
         assert_eq!((loss("0.1%"), loss("0")), (Ok(0.001), Ok(0.0)));
-        assert!(loss("2").is_err() && loss("1%,rate=1gbit").is_err());
+        assert!(loss("2").is_err() && loss("11%").is_err() && loss("1%,rate=1gbit").is_err());
         let lossy = Scene { loss: 0.001, ..scene() }.plan(1000);
         assert!(lossy.frames > scene().plan(1000).frames && lossy.forward.loss == 0.001);
+    }
+
+    #[test]
+    fn what_cannot_be_in_flight_is_refused() {
+        let at = |rate: &str, turn_us, mtu| Scene { rate: rate.parse().unwrap(), turn_us, mtu, loss: 0.0 };
+        assert_eq!(scene().check(2_000_000), Ok(()));
+        assert_eq!(at("2mbit", 12, 600).check(1000), Ok(()));
+        let refused = at("1bit", 12, 600).check(1000).unwrap_err();
+        assert!(refused.contains("--packets 1000") && refused.contains("5104000.0 s"), "{refused}");
+        let refused = at("100gbit", 12, 600).check(1000).unwrap_err();
+        assert!(refused.contains("235 packets a turn") && refused.contains("sends 64"), "{refused}");
+        assert_eq!(at("100gbit", 12, 9000).check(1000), Ok(()));
+        assert!(at("99999999999gbit", 1, 9000).check(1000).is_err());
     }
 
     #[test]

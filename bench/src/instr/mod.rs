@@ -13,6 +13,7 @@ mod valgrind;
 mod world;
 
 use anyhow::ensure;
+use clap::error::ErrorKind;
 
 use callgrind::Profile;
 use report::{Report, Side};
@@ -49,11 +50,11 @@ pub struct Scene {
     #[arg(long, default_value = "10gbit")]
     rate: farwire::base::Rate,
     /// Virtual time between two turns of an engine: with the rate it says how many packets a turn handles.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
     step_us: u64,
     /// MTU of the link.
-    #[arg(long, default_value_t = 1500)]
-    mtu: usize,
+    #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
+    mtu: u16,
 }
 
 /// One run under valgrind (hidden).
@@ -66,7 +67,8 @@ pub struct Run {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    ensure!(options.long > options.short, "--long {} must exceed --short {}", options.long, options.short);
+    let Options { long, short, .. } = options;
+    ensure!(long > short, usage(format!("--long {long}: more than --short {short}, please, which is subtracted")));
     valgrind::find()?;
     let sides = [("sender", "*sender_turn"), ("receiver", "*receiver_turn"), ("application", "*application_*")];
     let (mut measured, mut counts) = (Vec::new(), world::Counts::default());
@@ -84,6 +86,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         report.print();
     }
     Ok(())
+}
+
+/// What is wrong with options that can't go together: ends the program as a wrong option does.
+fn usage(text: String) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, text + "\n")
 }
 
 /// The work itself, which valgrind watches.

@@ -68,7 +68,8 @@ impl World {
             "reno" => Algorithm::Reno,
             _ => Algorithm::Fixed(scene.rate),
         };
-        let memory = MemoryConfig { mtu: scene.mtu, frames: 8192, rx_reserve: 2048, ..MemoryConfig::default() };
+        let memory =
+            MemoryConfig { mtu: usize::from(scene.mtu), frames: 8192, rx_reserve: 2048, ..MemoryConfig::default() };
         let (ours, theirs) = pair(memory);
         let proto = Config { algorithm, ..Config::default() };
         Ok(World {

@@ -13,6 +13,9 @@ const LINKS: [(&str, u64, usize); 5] = [
     ("100gbit", 200, 1500),
 ];
 
+/// Lines of the table: each link with a rate that is given, and with `bbr`.
+pub const LINES: i64 = 2 * LINKS.len() as i64;
+
 /// Prints the table, each line by a process of its own: memory that another line had used would be filled with zeros
 /// first, and all of it would really be needed.
 pub fn print() -> ExitCode {
@@ -21,7 +24,7 @@ pub fn print() -> ExitCode {
         eprintln!("simrun: where is this program? Run it by its path");
         return ExitCode::FAILURE;
     };
-    for index in 0..2 * LINKS.len() {
+    for index in 0..LINES {
         let status = Command::new(&program).args(["--far-line", &index.to_string()]).status();
         if !status.is_ok_and(|status| status.success()) {
             eprintln!("simrun: line {index} of the table came to no end: is there memory enough (18 GB)?");

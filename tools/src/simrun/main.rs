@@ -10,14 +10,15 @@ mod sweep;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Live through simulated worlds: hosts with the production engine, links with trouble, programs that check each byte.
 ///
 /// A seed decides everything in its world, so what goes wrong once goes wrong again with the same seed.
-#[derive(Parser)]
 ///
 /// Exit status: 0 if all is well, 1 if something is wrong in a world, 2 for a wrong command line.
+#[derive(Parser)]
 #[command(name = "simrun", version)]
 struct Options {
     /// How many worlds to live through, one per seed.
@@ -39,15 +40,15 @@ struct Options {
     #[arg(long, value_name = "LINES", requires = "seed", conflicts_with = "json")]
     last: Option<usize>,
     /// Print the goodput table instead: each controller over links of different lengths, losses and queues.
-    #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json"])]
+    #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "last", "json"])]
     table: bool,
     /// Send over links far past this machine instead, up to 400 Gbit/s and 5 GB in flight, and print what they come to.
     /// Takes minutes, and up to 18 GB of memory.
-    #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "json", "table"])]
+    #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "last", "json", "table"])]
     far: bool,
     /// One line of that table, in a process of its own, so that its memory is new.
-    #[arg(long, hide = true)]
-    far_line: Option<usize>,
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u16).range(..far::LINES))]
+    far_line: Option<u16>,
     /// Print one JSON object instead of words.
     #[arg(long)]
     json: bool,
@@ -55,6 +56,11 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.from.checked_add(options.seeds - 1).is_none() {
+        let text =
+            format!("--from {} --seeds {}: the last seed is {}; take fewer", options.from, options.seeds, u64::MAX);
+        Options::command().error(ErrorKind::ValueValidation, text).exit();
+    }
     if options.table {
         return print_table();
     }
@@ -62,7 +68,7 @@ fn main() -> ExitCode {
         return far::print();
     }
     if let Some(index) = options.far_line {
-        return far::print_line(index);
+        return far::print_line(index.into());
     }
     caught::listen();
     let clean = match options.seed {

@@ -52,7 +52,7 @@ pub fn sweep(options: &Options) -> io::Result<bool> {
                 if index >= options.seeds {
                     break;
                 }
-                one(options, options.from.wrapping_add(index), &sum);
+                one(options, options.from + index, &sum);
             }
         };
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
