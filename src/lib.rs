@@ -8,6 +8,7 @@
 //! | [`worker`] | one thread on one core that turns one engine |
 //! | [`engine`] | a link and the transport joined on one thread |
 //! | [`proto`] | the transport itself, without clocks, threads, I/O or payload bytes |
+//! | [`crypto`] | keys, the handshake, sealing |
 //! | [`wire`] | bytes to types and back |
 //! | [`link`] | the seam: whatever moves Ethernet frames |
 //! | [`xdp`] | AF_XDP as a link |
@@ -23,6 +24,7 @@ pub mod apps;
 pub mod base;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod crypto;
 pub mod engine;
 pub mod link;
 pub mod obs;

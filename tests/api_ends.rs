@@ -157,7 +157,7 @@ fn what_was_written_arrives_though_everything_was_dropped() {
 #[test]
 fn no_frame_is_lost_however_streams_end() {
     within("frames", PATIENCE, || {
-        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::insecure()).unwrap();
         let free = |endpoint: &Endpoint| endpoint.snapshot().unwrap().frames.1;
         let before = (free(&here), free(&there));
         let pair = join((here, there));
@@ -213,7 +213,7 @@ fn breakable(config: EndpointConfig) -> (common::Pair, Switch) {
 fn a_link_that_fails_and_a_worker_that_panics_end_every_wait_with_the_reason() {
     for (how, words) in [(Break::Failure, "told to fail"), (Break::Panic, "told to panic")] {
         within("a broken worker", PATIENCE, move || {
-            let (pair, switch) = breakable(EndpointConfig::new());
+            let (pair, switch) = breakable(EndpointConfig::insecure());
             let (mut send, mut silent) = pair.from.open_stream().unwrap();
             let full = thread::spawn(move || {
                 loop {
@@ -253,7 +253,7 @@ fn a_link_that_fails_and_a_worker_that_panics_end_every_wait_with_the_reason() {
 #[test]
 fn a_peer_that_falls_silent_is_given_up_after_the_idle_timeout() {
     within("idle timeout", PATIENCE, || {
-        let config = EndpointConfig::new().idle_timeout(Duration::from_millis(300));
+        let config = EndpointConfig::insecure().idle_timeout(Duration::from_millis(300));
         let (pair, switch) = breakable(config);
         thread::sleep(Duration::from_millis(600));
         assert_eq!(pair.to.closed(), None, "an idle connection is kept alive");

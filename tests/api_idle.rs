@@ -20,7 +20,7 @@ fn cpu_time() -> Duration {
 #[test]
 fn two_idle_hosts_use_less_than_two_percent_of_a_core() {
     for idle in [Idle::Adaptive, Idle::Sleep] {
-        let pair = common::pair_of(farwire::api::EndpointConfig::new().idle(idle));
+        let pair = common::pair_of(farwire::api::EndpointConfig::insecure().idle(idle));
         let (mut send, _) = pair.to.open_stream().unwrap();
         common::send_written(&mut send, 1, 100_000);
         let (_, mut receive) = pair.from.accept_stream().unwrap();

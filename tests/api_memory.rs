@@ -86,7 +86,7 @@ fn small_writes_arrive_in_order_with_and_without_nagle() {
 fn a_pool_of_few_frames_is_slow_but_whole() {
     within("a small pool", PATIENCE, || {
         let links = MemoryConfig { frames: 320, rx_reserve: 64, queue_frames: 32, ..MemoryConfig::default() };
-        let pair = join(Endpoint::memory_pair_of(links, EndpointConfig::new()).unwrap());
+        let pair = join(Endpoint::memory_pair_of(links, EndpointConfig::insecure()).unwrap());
         let (mut send, _) = pair.to.open_stream().unwrap();
         let writer = thread::spawn(move || send_reserved(&mut send, 3, 2_000_000));
         let (_, mut receive) = pair.from.accept_stream().unwrap();
@@ -99,7 +99,7 @@ fn a_pool_of_few_frames_is_slow_but_whole() {
 fn every_idle_policy_moves_data() {
     for idle in [Idle::Spin, Idle::Adaptive, Idle::Sleep] {
         within("an idle policy", PATIENCE, move || {
-            let pair = pair_of(EndpointConfig::new().idle(idle));
+            let pair = pair_of(EndpointConfig::insecure().idle(idle));
             let (mut send, _) = pair.to.open_stream().unwrap();
             let writer = thread::spawn(move || send_reserved(&mut send, 5, 1_000_000));
             let (_, mut receive) = pair.from.accept_stream().unwrap();
@@ -113,7 +113,7 @@ fn every_idle_policy_moves_data() {
 fn a_fixed_rate_is_kept() {
     within("2 MB at 100 Mbit/s", PATIENCE, || {
         let rate = Rate::from_bps(100_000_000).unwrap();
-        let pair = pair_of(EndpointConfig::new().rate(rate));
+        let pair = pair_of(EndpointConfig::insecure().rate(rate));
         let (mut send, _) = pair.to.open_stream().unwrap();
         let start = Instant::now();
         let writer = thread::spawn(move || send_reserved(&mut send, 5, 2_000_000));
@@ -155,7 +155,7 @@ fn a_stalled_stream_does_not_stall_the_others() {
 fn many_connections_are_accepted_and_kept_apart() {
     within("40 connections", PATIENCE, || {
         let links = MemoryConfig { frames: 16_384, ..MemoryConfig::default() };
-        let (here, there) = Endpoint::memory_pair_of(links, EndpointConfig::new()).unwrap();
+        let (here, there) = Endpoint::memory_pair_of(links, EndpointConfig::insecure()).unwrap();
         there.listen().unwrap();
         thread::scope(|scope| {
             for seed in 0..40u64 {
@@ -183,7 +183,7 @@ fn many_connections_are_accepted_and_kept_apart() {
 #[test]
 fn a_cookie_round_changes_nothing_for_an_honest_peer() {
     within("cookie", PATIENCE, || {
-        let pair = pair_of(EndpointConfig::new().require_cookie(true));
+        let pair = pair_of(EndpointConfig::insecure().require_cookie(true));
         let (mut send, _) = pair.to.open_stream().unwrap();
         send_written(&mut send, 4, 10_000);
         check_messages(&mut pair.from.accept_stream().unwrap().1, 4, 10_000);
@@ -193,7 +193,7 @@ fn a_cookie_round_changes_nothing_for_an_honest_peer() {
 #[test]
 fn who_can_not_be_reached_is_named_with_the_reason() {
     within("connect errors", PATIENCE, || {
-        let config = EndpointConfig::new().connect_timeout(Duration::from_millis(200));
+        let config = EndpointConfig::insecure().connect_timeout(Duration::from_millis(200));
         let (here, there) = Endpoint::memory_pair(config).unwrap();
         let refused = here.connect(there.mac()).err().unwrap();
         assert!(matches!(&refused, ConnectError::Refused { peer, .. } if *peer == there.mac()), "{refused}");
@@ -212,7 +212,7 @@ fn who_can_not_be_reached_is_named_with_the_reason() {
 #[test]
 fn names_are_announced_discovered_and_resolved() {
     within("discovery", PATIENCE, || {
-        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::insecure()).unwrap();
         let short = Duration::from_millis(300);
         assert!(here.discover(short).unwrap().is_empty(), "nobody has a name yet");
         let unknown = here.resolve("backup", short).unwrap_err();
@@ -243,7 +243,7 @@ fn pings_are_answered_without_a_stream() {
 #[test]
 fn settings_that_make_no_sense_are_refused_by_name() {
     let text = |config| Endpoint::memory_pair(config).err().unwrap().to_string();
-    assert!(text(EndpointConfig::new().vlan(4095, 0)).contains("VLAN 4095"));
-    assert!(text(EndpointConfig::new().ethertype(0x05DC)).contains("0x05dc"));
-    assert!(text(EndpointConfig::new().cpu(4096)).contains("--cpu 4096"));
+    assert!(text(EndpointConfig::insecure().vlan(4095, 0)).contains("VLAN 4095"));
+    assert!(text(EndpointConfig::insecure().ethertype(0x05DC)).contains("0x05dc"));
+    assert!(text(EndpointConfig::insecure().cpu(4096)).contains("--cpu 4096"));
 }

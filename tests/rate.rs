@@ -49,7 +49,7 @@ impl Link for Rated {
 fn open(rate: &str) -> Result<Endpoint, OpenError> {
     let (link, _) = memory::pair(MemoryConfig::default());
     let caps = Caps { name: "eth9 queue 0".into(), speed_bps: Some(10_000_000_000), ..link.caps().clone() };
-    Endpoint::over(Rated { caps, link }, EndpointConfig::new().rate(rate.parse::<Rate>().unwrap()))
+    Endpoint::over(Rated { caps, link }, EndpointConfig::insecure().rate(rate.parse::<Rate>().unwrap()))
 }
 
 #[test]

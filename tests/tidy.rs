@@ -28,18 +28,24 @@ const NO_WORLD: &[&str] = &["std::thread", "std::net", "std::fs", "std::process"
 
 /// `api` puts the parts together: it opens a link, gives it to a worker, and holds the application's ends of the
 /// engine's ports. Its own users see none of that, and `apps` and `cli` are its users.
-const UNDER_API: &[&str] = &["base", "wire", "obs", "proto", "link", "xdp", "engine", "worker"];
+const UNDER_API: &[&str] = &["base", "crypto", "wire", "obs", "proto", "link", "xdp", "engine", "worker"];
 
 /// The layer table of `docs/ARCHITECTURE.md`. `lib.rs` and `main.rs` stand above it.
 const ROOMS: &[Room] = &[
     Room { name: "base", level: 0, may_use: &[], never: NO_WORLD },
     Room { name: "wire", level: 1, may_use: &["base"], never: NO_WORLD },
     Room { name: "obs", level: 2, may_use: &["base", "wire"], never: &["std::thread", "std::net"] },
-    Room { name: "proto", level: 3, may_use: &["base", "wire", "obs"], never: NO_WORLD },
+    Room { name: "crypto", level: 1, may_use: &["base"], never: NO_WORLD },
+    Room { name: "proto", level: 3, may_use: &["base", "wire", "obs", "crypto"], never: NO_WORLD },
     Room { name: "link", level: 3, may_use: &["base"], never: &["std::thread"] },
     Room { name: "xdp", level: 4, may_use: &["base", "obs", "link"], never: &["std::thread"] },
-    Room { name: "engine", level: 5, may_use: &["base", "wire", "obs", "proto", "link"], never: NO_WORLD },
-    Room { name: "sim", level: 6, may_use: &["base", "wire", "obs", "proto", "link", "engine"], never: NO_WORLD },
+    Room { name: "engine", level: 5, may_use: &["base", "crypto", "wire", "obs", "proto", "link"], never: NO_WORLD },
+    Room {
+        name: "sim",
+        level: 6,
+        may_use: &["base", "crypto", "wire", "obs", "proto", "link", "engine"],
+        never: NO_WORLD,
+    },
     Room { name: "worker", level: 6, may_use: &["base", "obs", "proto", "link", "xdp", "engine"], never: &[] },
     Room { name: "api", level: 7, may_use: UNDER_API, never: &["std::fs", "std::net"] },
     Room { name: "apps", level: 8, may_use: &["base", "obs", "api"], never: &[] },

@@ -23,7 +23,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let (here, there) = Endpoint::memory_pair(EndpointConfig::new()).unwrap();
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::insecure()).unwrap();
         there.listen().unwrap();
         let dirs = tempfile::tempdir().unwrap();
         fs::create_dir(dirs.path().join("from")).unwrap();

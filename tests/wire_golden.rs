@@ -49,11 +49,17 @@ fn the_examples_leave_nothing_out() {
     assert!(tagged, "no example with an 802.1Q tag");
 }
 
+/// Where a packet ends, its tag or checksum included.
+fn whole(packet: &[u8]) -> usize {
+    let header = Header::parse(packet).unwrap();
+    header.end() + header.tail_len()
+}
+
 #[test]
 fn a_cut_example_is_refused_and_never_read_beyond() {
     for Example { title, bytes, .. } in examples() {
         let (_, at) = Ethernet::parse(&bytes).unwrap();
-        let end = at + Header::parse(&bytes[at..]).unwrap().end() + 4;
+        let end = at + whole(&bytes[at..]);
         for len in 0..end {
             let cut = bytes[..len].to_vec().into_boxed_slice(); // its own allocation, so that a reader beyond is caught
             assert!(emit_again(&cut).is_err(), "{title} cut to {len} bytes");
@@ -66,7 +72,7 @@ fn a_cut_example_is_refused_and_never_read_beyond() {
 fn one_flipped_bit_never_passes() {
     for Example { title, bytes, .. } in examples() {
         let (_, at) = Ethernet::parse(&bytes).unwrap();
-        let end = at + Header::parse(&bytes[at..]).unwrap().end() + 4;
+        let end = at + whole(&bytes[at..]);
         for bit in at * 8..end * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -121,7 +127,7 @@ fn wireshark_shows_the_examples_and_says_what_is_wrong_with_broken_ones() {
     let mut broken = Vec::new();
     for bytes in &good {
         let (_, at) = Ethernet::parse(bytes).unwrap();
-        let end = at + Header::parse(&bytes[at..]).unwrap().end() + 4;
+        let end = at + whole(&bytes[at..]);
         broken.extend((at..end).map(|len| bytes[..len].to_vec()));
         broken.extend((at..end).map(|at| {
             let mut bytes = bytes.clone();

@@ -101,7 +101,7 @@ fn header() -> impl Strategy<Value = Header> {
     (prop::sample::select(kinds), any::<(bool, bool, u16, u32)>(), number()).prop_map(|(kind, rest, number)| {
         let (fin, trailer, length, conn) = rest;
         let data = kind == PacketType::Data;
-        Header { kind, fin: fin && data, trailer: trailer && data, length, conn: ConnId(conn), number }
+        Header { kind, fin: fin && data, trailer: trailer && data, seal: None, length, conn: ConnId(conn), number }
     })
 }
 
@@ -195,8 +195,8 @@ proptest! {
         let stream = StreamHeader { stream: StreamId(stream), lowest_distance, offset };
         let tail = items.as_ref().map_or(0, |items| items.len() + 2);
         let length = (16 + payload.len() + tail) as u16;
-        let header =
-            Header { kind: PacketType::Data, fin: false, trailer: tail > 0, length, conn: ConnId(1), number: 2 };
+        let (kind, trailer, conn) = (PacketType::Data, tail > 0, ConnId(1));
+        let header = Header { kind, fin: false, trailer, seal: None, length, conn, number: 2 };
         let mut packet = vec![0xEE; header.end() + 4 + padding];
         emit_data(&mut packet, &header, &stream);
         packet[PAYLOAD_OFFSET..][..payload.len()].copy_from_slice(&payload);

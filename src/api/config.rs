@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::{Nanos, Rate};
+use crate::crypto::{Cipher, Keyring};
 use crate::engine::EngineConfig;
-use crate::proto::config::Config;
+use crate::proto::config::{Config, Security};
 use crate::proto::recovery::Algorithm;
 use crate::wire::eth::Vlan;
 use crate::worker::{Idle, WorkerConfig};
@@ -13,7 +14,8 @@ use crate::worker::{Idle, WorkerConfig};
 /// IEEE 802 local experimental EtherType 1.
 const DEFAULT_ETHERTYPE: u16 = 0x88B5;
 
-/// Settings of an endpoint. Begin with [`EndpointConfig::new`] and change what should differ.
+/// Settings of an endpoint. Begin with [`EndpointConfig::sealed`], or, where anybody may read and change everything,
+/// with [`EndpointConfig::insecure`]; then change what should differ.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
     pub(super) worker: WorkerConfig,
@@ -24,11 +26,21 @@ pub struct EndpointConfig {
 }
 
 impl EndpointConfig {
-    /// The defaults: adaptive idling on any core, CUBIC, EtherType 0x88B5, no VLAN.
-    pub fn new() -> EndpointConfig {
+    /// Connections with who holds one of these keys; we open them with the first one. The defaults otherwise: adaptive
+    /// idling on any core, BBR, EtherType 0x88B5, no VLAN.
+    pub fn sealed(keys: Keyring) -> EndpointConfig {
+        EndpointConfig::with(Security::Keys(keys))
+    }
+
+    /// The same without keys: whoever is on the link can read and change everything, and end every connection.
+    pub fn insecure() -> EndpointConfig {
+        EndpointConfig::with(Security::Insecure)
+    }
+
+    fn with(security: Security) -> EndpointConfig {
         EndpointConfig {
             worker: WorkerConfig::default(),
-            proto: Config::default(),
+            proto: Config { security, ..Config::default() },
             ethertype: DEFAULT_ETHERTYPE,
             vlan: None,
             capture: None,
@@ -127,6 +139,18 @@ impl EndpointConfig {
         self
     }
 
+    /// Prefers this cipher to the one that this CPU is faster at. Both sides must prefer AES for it to be used.
+    #[must_use]
+    pub fn cipher(mut self, cipher: Cipher) -> EndpointConfig {
+        self.proto.cipher = cipher;
+        self
+    }
+
+    /// Whether connections are sealed.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.proto.security, Security::Keys(_))
+    }
+
     /// What the engine gets to know, with fresh randomness.
     pub(super) fn engine(&self) -> EngineConfig {
         let mut seed = [0; 32];
@@ -153,12 +177,6 @@ pub fn check_ethertype(ethertype: u16) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(format!("{ethertype:#06x} is the EtherType of {taken}, which would not reach the kernel any more; say 0x88b5"))
-}
-
-impl Default for EndpointConfig {
-    fn default() -> EndpointConfig {
-        EndpointConfig::new()
-    }
 }
 
 pub(super) fn nanos(span: Duration) -> Nanos {

@@ -11,6 +11,7 @@ use super::rx::RecvStream;
 use super::tx::SendStream;
 use super::wait;
 use crate::base::MacAddr;
+use crate::crypto::{Cipher, NamedKey};
 use crate::engine::port::{Command, ConnKey, ConnPort, ConnShared, PingReport, PingRun, Snapshot, StreamPort};
 use crate::proto::error::CloseReason;
 use crate::worker::clock;
@@ -31,6 +32,7 @@ pub struct Connection {
 struct Inner {
     key: ConnKey,
     peer: MacAddr,
+    seal: Option<(Arc<NamedKey>, Cipher)>,
     streams: Receiver<StreamPort>,
     shared: Arc<ConnShared>,
     remote: Remote,
@@ -38,13 +40,24 @@ struct Inner {
 
 impl Connection {
     pub(super) fn new(port: ConnPort, remote: Remote) -> Connection {
-        let ConnPort { key, peer, streams, shared } = port;
-        Connection { inner: Arc::new(Inner { key, peer, streams, shared, remote }) }
+        let ConnPort { key, peer, seal, streams, shared } = port;
+        Connection { inner: Arc::new(Inner { key, peer, seal, streams, shared, remote }) }
     }
 
     /// The other side's address.
     pub fn peer(&self) -> MacAddr {
         self.inner.peer
+    }
+
+    /// The name of the key that the connection was opened with: whose it is, if each peer has a key of its own. `None`
+    /// on an insecure endpoint.
+    pub fn key_name(&self) -> Option<&str> {
+        self.inner.seal.as_ref().map(|(key, _)| key.name.as_str())
+    }
+
+    /// What its packets are sealed with; `None` on an insecure endpoint.
+    pub fn cipher(&self) -> Option<Cipher> {
+        self.inner.seal.as_ref().map(|(_, cipher)| *cipher)
     }
 
     /// Opens a stream, both ways. Waits while the peer allows no more of them. The peer learns of the stream with the

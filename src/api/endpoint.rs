@@ -9,6 +9,7 @@ use super::config::{EndpointConfig, check_ethertype};
 use super::connection::Connection;
 use super::error::{AcceptError, EndpointStopped, OpenError};
 use crate::base::{MacAddr, Rate};
+use crate::crypto::Keyring;
 use crate::engine::port::{Command, ConnPort, ConnectOptions, Doorbell, Snapshot};
 use crate::link::memory::{self, MemoryConfig};
 use crate::link::packet::{PacketConfig, PacketLink};
@@ -27,7 +28,7 @@ use crate::xdp::{XdpConfig, XdpLink};
 /// use farwire::api::{Endpoint, EndpointConfig};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (here, there) = Endpoint::memory_pair(EndpointConfig::new())?;
+/// let (here, there) = Endpoint::memory_pair(EndpointConfig::insecure())?;
 /// there.listen()?;
 /// let to = here.connect(there.mac())?;
 /// let (mut send, _) = to.open_stream()?;
@@ -189,6 +190,15 @@ impl Endpoint {
             Err(RecvTimeoutError::Timeout) => Err(AcceptError::Timeout),
             Err(RecvTimeoutError::Disconnected) => Err(self.stopped().into()),
         }
+    }
+
+    /// Takes these keys from now on, and no others: connections that were opened with another one end.
+    ///
+    /// # Errors
+    /// When the endpoint is gone.
+    pub fn set_keys(&self, keys: Keyring) -> Result<(), EndpointStopped> {
+        self.remote().send(Command::SetKeys { keys });
+        self.snapshot().map(drop)
     }
 
     /// How the engine is.

@@ -24,7 +24,8 @@ pub use reservation::Reservation;
 pub use rx::RecvStream;
 pub use tx::SendStream;
 
-pub use crate::base::{MacAddr, Nanos, Rate, StreamId};
+pub use crate::base::{KeyId, MacAddr, Nanos, Rate, StreamId};
+pub use crate::crypto::{Cipher, Key, KeyError, Keyring, NamedKey};
 pub use crate::engine::port::{Found, PingReport, PingRun, Snapshot};
 pub use crate::link::Caps;
 pub use crate::link::memory::MemoryConfig;

@@ -12,7 +12,7 @@ pub mod time;
 pub mod wheel;
 
 pub use dice::Dice;
-pub use ids::{ConnId, FrameId, StreamId};
+pub use ids::{ConnId, FrameId, KeyId, StreamId};
 pub use pnet::util::MacAddr;
 pub use rate::Rate;
 pub use time::Nanos;

@@ -93,7 +93,7 @@ pub fn config(common: &Common) -> Result<EndpointConfig, Failure> {
              (`ip link add link IFACE name IFACE.{id} type vlan id {id}`) and use it with -i, without --vlan"
         )));
     }
-    let mut config = EndpointConfig::new().idle(common.idle).algorithm(algorithm).ethertype(common.ethertype);
+    let mut config = EndpointConfig::insecure().idle(common.idle).algorithm(algorithm).ethertype(common.ethertype);
     if let Some(cpu) = common.cpu {
         config = config.cpu(cpu);
     }

@@ -68,6 +68,7 @@ impl<L: Link> Engine<L> {
                     self.endpoint.close(now, slot, code, &reason);
                 }
             }
+            Command::SetKeys { keys } => self.endpoint.set_keys(now, keys),
             Command::Ping { conn, run, reply } => {
                 if let Some(slot) = self.slot(conn)
                     && self.endpoint.ping(now, slot, run)

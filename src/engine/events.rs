@@ -145,7 +145,7 @@ impl<L: Link> Engine<L> {
             ping: None,
         };
         self.conns.insert(conn, end);
-        Some(ConnPort { key, peer, streams: incoming, shared })
+        Some(ConnPort { key, peer, seal: self.endpoint.seal(conn), streams: incoming, shared })
     }
 
     fn open_port(&mut self, conn: u32, (stream, id): (u32, StreamId)) -> Option<StreamPort> {

@@ -1,11 +1,11 @@
-//! The way in: frames from the link, checked, to the transport; completions back to their places.
+//! The way in: frames from the link, checked and opened, to the transport; completions back to their places.
 
 use super::Engine;
-use crate::base::Nanos;
+use crate::base::{MacAddr, Nanos};
 use crate::link::{BURST, Frame, Link};
 use crate::proto::{Packet, Verdict};
 use crate::wire::eth::{Ethernet, same_mac};
-use crate::wire::{CRC_LEN, Header, PacketType, ParseError, crc};
+use crate::wire::{HEADER_LEN, Header, PacketType, ParseError, TAG_LEN, crc};
 
 /// Why a frame is not looked at any further.
 enum Drop {
@@ -15,6 +15,15 @@ enum Drop {
     Checksum,
     /// Another version; with the offset of the packet in the frame.
     Version(usize),
+    /// For a connection that we don't know, or not to be believed: counted already.
+    Told,
+}
+
+/// Where a frame's packet stands, and what it says of itself.
+struct Envelope {
+    src: MacAddr,
+    offset: usize,
+    header: Header,
 }
 
 impl<L: Link> Engine<L> {
@@ -49,12 +58,16 @@ impl<L: Link> Engine<L> {
         count
     }
 
-    fn on_frame(&mut self, now: Nanos, frame: Frame) {
+    fn on_frame(&mut self, now: Nanos, mut frame: Frame) {
         let counters = self.endpoint.counters();
         counters.rx_frames += 1;
         counters.rx_bytes += frame.len() as u64;
-        let verdict = match self.parse(&frame) {
-            Ok(packet) => self.endpoint.on_packet(now, &packet),
+        let opened = self.parse(&frame).and_then(|envelope| self.open(now, &mut frame, envelope));
+        let verdict = match opened {
+            Ok(Envelope { src, offset, header }) => {
+                let body = &frame.bytes()[offset + HEADER_LEN..offset + header.end()];
+                self.endpoint.on_packet(now, &Packet { src, header, body, frame: frame.id() })
+            }
             Err(drop) => {
                 self.on_drop(&frame, drop);
                 Verdict::Free
@@ -68,7 +81,7 @@ impl<L: Link> Engine<L> {
     }
 
     /// Checks everything about a frame that can be checked without knowing a connection.
-    fn parse<'f>(&self, frame: &'f Frame) -> Result<Packet<'f>, Drop> {
+    fn parse(&self, frame: &Frame) -> Result<Envelope, Drop> {
         let bytes = frame.bytes();
         let (ethernet, offset) = Ethernet::parse(bytes).ok_or(Drop::Truncated)?;
         if !self.is_ours(&ethernet) {
@@ -83,14 +96,27 @@ impl<L: Link> Engine<L> {
         if header.kind != PacketType::Query && ethernet.dst.is_broadcast() {
             return Err(Drop::NotOurs);
         }
-        let body = header.body(packet).map_err(|_| Drop::Truncated)?;
-        if packet.len() < header.end() + CRC_LEN {
+        if packet.len() < header.end() + header.tail_len() {
             return Err(Drop::Truncated);
         }
-        if !crc::check(packet, header.end()) {
+        if !header.has_tag() && !crc::check(packet, header.end()) {
             return Err(Drop::Checksum);
         }
-        Ok(Packet { src: ethernet.src, header, body, frame: frame.id() })
+        Ok(Envelope { src: ethernet.src, offset, header })
+    }
+
+    /// Decrypts a sealed packet in place, with its connection's keys; others pass as they are.
+    fn open(&mut self, now: Nanos, frame: &mut Frame, envelope: Envelope) -> Result<Envelope, Drop> {
+        let Envelope { src, offset, header } = envelope;
+        let Some(phase) = header.seal.filter(|_| header.has_tag()) else { return Ok(envelope) };
+        let Some(protection) = self.endpoint.opener(now, src, &header) else { return Err(Drop::Told) };
+        let packet = &mut frame.bytes_mut()[offset..offset + header.end() + TAG_LEN];
+        let (head, sealed) = packet.split_at_mut(HEADER_LEN);
+        if !protection.open(phase, header.number, head, sealed) {
+            self.endpoint.counters().drop_unauthentic += 1;
+            return Err(Drop::Told);
+        }
+        Ok(envelope)
     }
 
     fn is_ours(&self, ethernet: &Ethernet) -> bool {
@@ -109,6 +135,7 @@ impl<L: Link> Engine<L> {
             Drop::Malformed => counters.drop_malformed += 1,
             Drop::Checksum => counters.drop_checksum += 1,
             Drop::Version(offset) => self.on_foreign(frame.bytes(), offset),
+            Drop::Told => {}
         }
     }
 
@@ -116,7 +143,7 @@ impl<L: Link> Engine<L> {
     fn on_foreign(&mut self, bytes: &[u8], offset: usize) {
         let packet = &bytes[offset..];
         let kind = Header::peek(packet).map(|(_, kind, _)| kind);
-        match (Ethernet::parse(bytes), kind, packet.get(crate::wire::HEADER_LEN..)) {
+        match (Ethernet::parse(bytes), kind, packet.get(HEADER_LEN..)) {
             (Some((ethernet, _)), Some(kind), Some(body)) if kind == PacketType::Open as u8 => {
                 self.endpoint.on_foreign_open(ethernet.src, body);
             }

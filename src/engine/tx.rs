@@ -6,7 +6,7 @@ use crate::base::{FrameId, Nanos};
 use crate::link::{BURST, Frame, Link};
 use crate::proto::{Content, Transmit};
 use crate::wire::header::{TRAILER_LEN, emit_data, emit_trailer};
-use crate::wire::{CRC_LEN, HEADER_LEN, Ping, STREAM_HEADER_LEN, StreamHeader, crc};
+use crate::wire::{HEADER_LEN, Header, Ping, STREAM_HEADER_LEN, StreamHeader, TAG_LEN, crc};
 
 /// Frames that may wait for the link when an echo is added: a burst of echoes beside a burst of our own. More would let
 /// pings take the pool while an interface is down.
@@ -59,6 +59,12 @@ impl<L: Link> Engine<L> {
         };
         let Some(mut frame) = frame else { return };
         match &transmit.content {
+            Content::Segment { first: false, .. }
+                if transmit.header.seal.is_some() && !self.unseal(&mut frame, transmit) =>
+            {
+                self.spoiled(now, frame, transmit);
+                return;
+            }
             Content::Segment { stream, payload_len, items_len, .. } => {
                 self.put_segment(&mut frame, transmit, stream, *payload_len, *items_len);
             }
@@ -86,7 +92,27 @@ impl<L: Link> Engine<L> {
         self.tx.push_back(frame);
     }
 
-    /// Both headers, the items and the CRC around a payload that is in place.
+    /// Decrypts a segment that was sent before, in place: its frame holds it as it left last, header and tag included.
+    fn unseal(&self, frame: &mut Frame, transmit: &Transmit) -> bool {
+        let offset = self.ethernet.len();
+        let Some(protection) = transmit.conn.and_then(|conn| self.endpoint.sealer(conn)) else { return false };
+        let Ok(header) = Header::parse(&frame.bytes()[offset..]) else { return false };
+        let Some(packet) = frame.bytes_mut().get_mut(offset..offset + header.end() + TAG_LEN) else { return false };
+        let (head, sealed) = packet.split_at_mut(HEADER_LEN);
+        header.seal.is_some_and(|phase| protection.unseal(phase, header.number, head, sealed))
+    }
+
+    /// A segment can't be sent again: its connection ends, since it can't be completed.
+    fn spoiled(&mut self, now: Nanos, frame: Frame, transmit: &Transmit) {
+        if let Some(frame) = self.frames.on_reaped(frame) {
+            self.free(frame);
+        }
+        if let Some(conn) = transmit.conn {
+            self.endpoint.on_spoiled(now, conn);
+        }
+    }
+
+    /// Both headers, the items and the tag or CRC around a payload that is in place.
     fn put_segment(
         &mut self,
         frame: &mut Frame,
@@ -103,7 +129,7 @@ impl<L: Link> Engine<L> {
             packet[items..items + items_len].copy_from_slice(&self.body[..items_len]);
             emit_trailer(&mut packet[items + items_len..items + items_len + TRAILER_LEN], items_len as u16);
         }
-        seal(frame, offset, transmit.header.end());
+        self.seal(frame, offset, transmit);
     }
 
     fn put_body(&mut self, frame: &mut Frame, transmit: &Transmit) {
@@ -112,7 +138,7 @@ impl<L: Link> Engine<L> {
         transmit.header.emit(packet);
         let length = usize::from(transmit.header.length);
         packet[HEADER_LEN..HEADER_LEN + length].copy_from_slice(&self.body[..length]);
-        seal(frame, offset, transmit.header.end());
+        self.seal(frame, offset, transmit);
     }
 
     fn put_ping(&mut self, frame: &mut Frame, transmit: &Transmit, ping: &Ping) {
@@ -120,23 +146,38 @@ impl<L: Link> Engine<L> {
         let packet = &mut frame.room_mut()[offset..];
         transmit.header.emit(packet);
         ping.emit(&mut packet[HEADER_LEN..], usize::from(transmit.header.length));
-        seal(frame, offset, transmit.header.end());
+        self.seal(frame, offset, transmit);
     }
 
     fn put_ethernet(&mut self, frame: &mut Frame, transmit: &Transmit) -> usize {
         self.ethernet.dst = transmit.dst;
         self.ethernet.emit(frame.room_mut())
     }
-}
-
-/// Ends the packet at `offset` with its CRC, and the frame with padding if it is too short.
-fn seal(frame: &mut Frame, offset: usize, end: usize) {
-    let room = frame.room_mut();
-    crc::emit(&mut room[offset..], end);
-    let len = offset + end + CRC_LEN;
-    // Some drivers drop what is shorter instead of padding it.
-    if len < MIN_FRAME_LEN {
-        room[len..MIN_FRAME_LEN].fill(0);
+    /// Ends the packet at `offset` with its tag, everything behind its header encrypted, or with its CRC; and the frame
+    /// with padding if it is too short.
+    fn seal(&self, frame: &mut Frame, offset: usize, transmit: &Transmit) {
+        let (header, room) = (&transmit.header, frame.room_mut());
+        let (packet, end) = (&mut room[offset..], header.end());
+        let protection = transmit.conn.filter(|_| header.has_tag()).and_then(|conn| self.endpoint.sealer(conn));
+        let len = offset + end + header.tail_len();
+        match (protection, header.seal) {
+            (Some(protection), Some(phase)) => {
+                let (head, body) = packet[..end].split_at_mut(HEADER_LEN);
+                // A body that can't be sealed must not leave readable: without a tag it is refused, and its body is
+                // gone.
+                match protection.seal(phase, header.number, head, body) {
+                    Some(tag) => packet[end..end + TAG_LEN].copy_from_slice(&tag),
+                    None => packet[HEADER_LEN..end + TAG_LEN].fill(0),
+                }
+            }
+            // Sealed, and its connection gone since: nothing of it leaves.
+            _ if header.has_tag() => packet[HEADER_LEN..end + TAG_LEN].fill(0),
+            _ => drop(crc::emit(packet, end)),
+        }
+        // Some drivers drop what is shorter instead of padding it.
+        if len < MIN_FRAME_LEN {
+            room[len..MIN_FRAME_LEN].fill(0);
+        }
+        frame.set_len(len.max(MIN_FRAME_LEN));
     }
-    frame.set_len(len.max(MIN_FRAME_LEN));
 }

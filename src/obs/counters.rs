@@ -61,6 +61,10 @@ counters! {
     drop_malformed,
     /// Dropped: CRC32C wrong.
     drop_checksum,
+    /// Dropped: sealed with another key, changed on its way, or forged.
+    drop_unauthentic,
+    /// Dropped: a plain packet for a sealed connection, or a sealed one where there are no keys.
+    drop_unsealed,
     /// Dropped: no such connection (a reset may have been sent).
     drop_unknown_connection,
     /// Dropped: packet number seen before, or too old to tell.
@@ -75,12 +79,20 @@ counters! {
     drop_bad_cookie,
     /// Refused: no room for another connection.
     refused_connections,
+    /// Dropped: an open beyond the rate at which connections may be opened.
+    drop_open_rate,
     /// Dropped: the source address is not the connection's peer.
     drop_wrong_peer,
     /// Not sent: no frame was free for a control packet (tried again next turn).
     tx_no_frame,
     /// Stateless resets sent.
     tx_resets,
+    /// Questions sent whether a peer still knows a connection.
+    tx_asks,
+    /// Packet keys replaced, ours.
+    rekeys,
+    /// Not sent again: a frame that no longer is as it was sealed (its memory was changed).
+    tx_spoiled,
     /// Not sent: answers to pings, opens and unknown connections beyond what may wait for the link.
     tx_answers_dropped,
     /// Dropped: an answer to an open or a query that is not, or no longer, under way.

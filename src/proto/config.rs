@@ -2,7 +2,17 @@
 
 use super::recovery::Algorithm;
 use crate::base::Nanos;
-use crate::base::time::SECOND;
+use crate::base::time::{MICROSECOND, SECOND};
+use crate::crypto::{Cipher, Keyring, Rekey};
+
+/// Who may talk to us, and whether others can listen.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// Anybody; everything can be read and changed on its way. Packets end with a CRC32C.
+    Insecure,
+    /// Who holds one of these keys.
+    Keys(Keyring),
+}
 
 /// Settings of an endpoint's transport. Both ends may differ; each grants what its own settings say.
 #[derive(Clone, Debug)]
@@ -26,6 +36,17 @@ pub struct Config {
     pub require_cookie: bool,
     /// Half-open connections from which on cookies are asked for.
     pub max_half_open: usize,
+    /// From one connection that may be opened to the next, over all peers. 100 µs: 10,000 a second, half of what a core
+    /// can agree on keys with. Shorter lets a flood of opens take the core, longer refuses who opens many.
+    pub open_every_ns: Nanos,
+    /// The same for one address. 1 ms: a thousand a second, a tenth of all.
+    pub open_every_from_one_ns: Nanos,
+    /// Keys, or none.
+    pub security: Security,
+    /// What this machine is faster at.
+    pub cipher: Cipher,
+    /// When packet keys are replaced.
+    pub rekey: Rekey,
     /// Most bytes that one stream may have in the receiver's hands; up to this it is three quarters of the connection's
     /// window.
     pub max_stream_window_bytes: u64,
@@ -42,6 +63,11 @@ impl Default for Config {
             max_streams: 1024,
             require_cookie: false,
             max_half_open: 32,
+            open_every_ns: 100 * MICROSECOND,
+            open_every_from_one_ns: 1000 * MICROSECOND,
+            security: Security::Insecure,
+            cipher: Cipher::preferred(),
+            rekey: Rekey::default(),
             max_stream_window_bytes: u64::MAX,
         }
     }

@@ -18,13 +18,14 @@ use super::ping::Pinger;
 use super::received::Received;
 use super::recovery::{Outcome, Recovery, RecoveryConfig};
 use super::sched::Scheduler;
+use super::sealing::Sealing;
 use super::segment::SegmentTable;
 use super::stream::send::Written;
 use super::stream::{RecvHalf, SendHalf, Stream};
 use crate::base::time::{MILLISECOND, NEVER, SECOND};
 use crate::base::{ConnId, FrameId, MacAddr, Nanos, StreamId};
 use crate::obs::Counters;
-use crate::wire::Params;
+use crate::wire::{CRC_LEN, Params, TAG_LEN};
 
 /// How long a closed connection answers late packets. Three times a long path's round trip; longer only holds the slot.
 const DRAIN_NS: Nanos = SECOND;
@@ -94,6 +95,8 @@ pub(super) struct Connection {
     pub confirm_due: bool,
     pub finish_wanted: bool,
     pub finish_sent: bool,
+    /// Keys, unless it is in plain mode.
+    pub sealing: Option<Box<Sealing>>,
     pub close: Option<(u32, String)>,
     pub close_due: bool,
     pub last_heard_ns: Nanos,
@@ -147,7 +150,7 @@ impl Connection {
             outcome: Outcome::default(),
             by_id: BTreeMap::new(),
             last_stream: None,
-            sched: Scheduler::new(super::max_payload(usize::from(local.mtu.min(remote.mtu)))),
+            sched: Scheduler::new(super::max_payload(usize::from(local.mtu.min(remote.mtu)), CRC_LEN)),
             lost: VecDeque::new(),
             copies: VecDeque::new(),
             control: ControlBook::default(),
@@ -167,6 +170,7 @@ impl Connection {
             confirm_due: false,
             finish_wanted: false,
             finish_sent: false,
+            sealing: None,
             close: None,
             close_due: false,
             last_heard_ns: now,
@@ -206,7 +210,12 @@ impl Connection {
 
     /// Most payload bytes in one segment.
     pub fn max_payload(&self) -> usize {
-        super::max_payload(self.mtu())
+        super::max_payload(self.mtu(), self.tail_len())
+    }
+
+    /// Bytes of the tag or CRC that ends our packets.
+    pub fn tail_len(&self) -> usize {
+        if self.sealing.is_some() { TAG_LEN } else { CRC_LEN }
     }
 
     /// Opens a stream of ours, or `None` while the peer allows no more.

@@ -39,6 +39,18 @@ pub enum CloseReason {
     /// The peer broke the protocol.
     #[error("protocol violation by the peer: {0}")]
     Violation(&'static str),
+    /// The key that it was opened with was removed.
+    #[error("the key {name} was removed")]
+    Revoked {
+        /// The key's name.
+        name: String,
+    },
+    /// Its packet key has served for as long as it may, and the peer follows to no other.
+    #[error("its packet key has sealed or refused as many packets as it may, and the peer did not follow to the next")]
+    KeySpent,
+    /// A frame that was to be sent again is not as it was sealed.
+    #[error("a frame was changed in memory after it had been sealed: it can't be sent again")]
+    Spoiled,
     /// The link failed under us.
     #[error("{0}")]
     Link(String),
@@ -61,6 +73,19 @@ pub enum ConnectError {
         peer: MacAddr,
         /// For how long, in milliseconds.
         waited_ms: u64,
+    },
+    /// Nobody who holds our key answered, but somebody did.
+    #[error(
+        "no answer from {peer} with our key within {}; a packet that anybody on the link could have sent says: {hint}",
+        seconds(*waited_ms)
+    )]
+    NoProof {
+        /// Whom we asked.
+        peer: MacAddr,
+        /// For how long, in milliseconds.
+        waited_ms: u64,
+        /// What it says, in words.
+        hint: String,
     },
     /// It does not take connections.
     #[error("{peer} refused: {reason}")]

@@ -13,6 +13,8 @@ use crate::wire::{Header, Ping, StreamHeader};
 pub struct Transmit {
     /// To whom.
     pub dst: MacAddr,
+    /// Slot of the connection whose keys seal it, if the header says that it is sealed.
+    pub conn: Option<u32>,
     /// The packet's header.
     pub header: Header,
     /// What follows it.

@@ -22,6 +22,8 @@ pub mod code {
     pub const VIOLATION: u32 = 1;
     /// The endpoint was shut down.
     pub const SHUTDOWN: u32 = 2;
+    /// The connection's key is taken no longer, or has sealed all that it may.
+    pub const KEY: u32 = 3;
 }
 
 /// What becomes of a received packet's frame.
@@ -100,8 +102,9 @@ impl Connection {
     }
 
     /// A confirm arrived.
-    pub(super) fn on_confirm(&mut self, cx: &mut Cx<'_>, body: &[u8]) {
+    pub(super) fn on_confirm(&mut self, cx: &mut Cx<'_>, header: &Header, body: &[u8]) {
         match Confirm::parse(body) {
+            Ok(confirm) if confirm.nonce == self.nonce && header.seal.is_some() => drop(self.on_sign(cx, header)),
             Ok(confirm) if confirm.nonce == self.nonce => self.on_confirmed(cx),
             Ok(_) => cx.counters.drop_unasked += 1,
             Err(_) => cx.counters.drop_malformed += 1,

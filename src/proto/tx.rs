@@ -14,8 +14,7 @@ use crate::base::{ConnId, FrameId, Nanos};
 use crate::wire::ack::MAX_ACK_WORDS;
 use crate::wire::header::TRAILER_LEN;
 use crate::wire::{
-    Accept, CRC_LEN, Confirm, ETHERNET_LEN, HEADER_LEN, Header, Item, Open, PacketType, Ping, STREAM_HEADER_LEN,
-    StreamHeader,
+    Accept, Confirm, ETHERNET_LEN, HEADER_LEN, Header, Item, Open, PacketType, Ping, STREAM_HEADER_LEN, StreamHeader,
 };
 
 /// First pause between two opens; doubled up to [`OPEN_RETRY_MAX_NS`]. Above most paths' round trip, so that an answer
@@ -44,6 +43,7 @@ impl Connection {
         match self.state {
             State::Closed | State::AcceptSent => None,
             State::OpenSent => self.poll_open(cx, body),
+            _ if self.is_spent() => self.end_spent(cx, body),
             State::Draining => self.poll_close(cx, body).or_else(|| self.poll_control(cx, body)),
             _ => self.poll_established(cx, busy, body),
         }
@@ -52,7 +52,14 @@ impl Connection {
     fn poll_established(&mut self, cx: &mut Cx<'_>, busy: InLink<'_>, body: &mut [u8]) -> Option<Transmit> {
         if std::mem::take(&mut self.confirm_due) {
             let length = Confirm { nonce: self.nonce }.emit(body);
-            return Some(self.transmit(PacketType::Confirm, length, Content::Body, 0));
+            // What is sealed has a number of its own; in plain mode the nonce says enough.
+            let sealed = self.sealing.is_some();
+            let number =
+                if sealed { self.take_number(cx, SentPacket::default(), HEADER_LEN + length, false) } else { 0 };
+            return Some(self.transmit(PacketType::Confirm, length, Content::Body, number));
+        }
+        if let Some(ask) = self.poll_ask(body) {
+            return Some(ask);
         }
         let probing = std::mem::take(&mut self.probe_due);
         if probing {
@@ -80,15 +87,19 @@ impl Connection {
         let pause = (OPEN_RETRY_NS << self.open_tries.min(8)).min(OPEN_RETRY_MAX_NS);
         self.open_retry_ns = cx.now + pause;
         self.open_tries += 1;
-        let open = Open { conn: self.id, nonce: self.nonce, params: self.local, cookie: self.cookie };
-        let length = open.emit(body);
+        let length = match &self.sealing {
+            Some(sealing) => sealing.emit_open(self.cookie, body)?,
+            None => Open { conn: self.id, nonce: self.nonce, params: self.local, cookie: self.cookie }.emit(body),
+        };
         Some(self.transmit(PacketType::Open, length, Content::Body, 0))
     }
 
     /// Responder: the answer to an open, the first one or a repeated one.
     pub(super) fn accept(&self, body: &mut [u8]) -> Transmit {
-        let accept = Accept { conn: self.id, nonce: self.nonce, params: self.local };
-        let length = accept.emit(body);
+        let length = match self.sealing.as_ref().and_then(|sealing| sealing.emit_accept(body)) {
+            Some(length) => length,
+            None => Accept { conn: self.id, nonce: self.nonce, params: self.local }.emit(body),
+        };
         self.transmit(PacketType::Accept, length, Content::Body, 0)
     }
 
@@ -105,7 +116,8 @@ impl Connection {
     fn poll_ping(&mut self, cx: &mut Cx<'_>) -> Option<Transmit> {
         let pinger = self.pinger.as_mut()?;
         let id = pinger.poll_ping(cx.now)?;
-        let length = ping_body_len(pinger.size(), self.mtu());
+        let size = pinger.size().min(self.mtu());
+        let length = size.saturating_sub(HEADER_LEN + self.tail_len()).max(crate::wire::ping::PING_LEN);
         let number = self.take_number(cx, SentPacket::default(), HEADER_LEN + length, false);
         let content = Content::Ping(Ping { id, hold_ns: 0 });
         Some(self.transmit(PacketType::Ping, length, content, number))
@@ -119,7 +131,7 @@ impl Connection {
 
     /// ACK, credit and other items in a packet of their own.
     fn poll_control(&mut self, cx: &mut Cx<'_>, body: &mut [u8]) -> Option<Transmit> {
-        let room = (self.mtu() - HEADER_LEN - CRC_LEN).min(body.len());
+        let room = (self.mtu() - HEADER_LEN - self.tail_len()).min(body.len());
         let body = &mut body[..room];
         let mut length = 0;
         let ack_due = self.received.is_due(cx.now) || self.control.any();
@@ -318,16 +330,19 @@ impl Connection {
         Item::Ack(ack).emit(body).unwrap_or(0)
     }
 
-    /// Uses up a packet number for a packet of `len` bytes behind the Ethernet header and before the CRC.
-    pub(super) fn take_number(&mut self, cx: &Cx<'_>, mut sent: SentPacket, len: usize, eliciting: bool) -> u64 {
-        sent.len = (ETHERNET_LEN + len + CRC_LEN).max(MIN_FRAME_LEN) as u16;
-        self.recovery.on_sent(cx.now, sent, eliciting)
+    /// Uses up a packet number for a packet of `len` bytes behind the Ethernet header and before the tag or CRC.
+    pub(super) fn take_number(&mut self, cx: &mut Cx<'_>, mut sent: SentPacket, len: usize, eliciting: bool) -> u64 {
+        sent.len = (ETHERNET_LEN + len + self.tail_len()).max(MIN_FRAME_LEN) as u16;
+        let number = self.recovery.on_sent(cx.now, sent, eliciting);
+        self.choose_phase(cx, number);
+        number
     }
 
     pub(super) fn transmit(&self, kind: PacketType, length: usize, content: Content, number: u64) -> Transmit {
         let conn = if kind == PacketType::Open { ConnId(0) } else { self.peer_id };
-        let header = Header { kind, fin: false, trailer: false, length: length as u16, conn, number };
-        Transmit { dst: self.peer, header, content }
+        let header =
+            Header { kind, fin: false, trailer: false, seal: self.seal_of(kind), length: length as u16, conn, number };
+        Transmit { dst: self.peer, conn: Some(self.slot), header, content }
     }
 
     /// A deadline has passed.
@@ -457,10 +472,4 @@ fn put_stream_items(
     }
     stream.pending.listed = false;
     true
-}
-
-/// Body bytes of a ping whose Ethernet payload is to be `size` bytes, at least what its fields need.
-fn ping_body_len(size: usize, mtu: usize) -> usize {
-    let size = size.min(mtu);
-    size.saturating_sub(HEADER_LEN + CRC_LEN).max(crate::wire::ping::PING_LEN)
 }

@@ -40,8 +40,10 @@ pub(super) fn strike(world: &mut World<'_>, now: Nanos, fault: Fault) {
         }
         Fault::Forge { dice } => forge(&mut world.net(), dice),
         Fault::Tamper { dice } => {
-            world.tampered = true;
-            (0..world.hosts.len()).for_each(|host| tear(world, host));
+            if !world.scenario.sealed {
+                world.tampered = true;
+                (0..world.hosts.len()).for_each(|host| tear(world, host));
+            }
             tamper(&mut world.net(), dice);
         }
         Fault::Flood { host, opens } => flood(&mut world.net(), host, opens),
@@ -135,6 +137,7 @@ fn flood(net: &mut Net, host: usize, opens: u64) {
             kind: PacketType::Open,
             fin: false,
             trailer: false,
+            seal: None,
             length: length as u16,
             conn: ConnId(0),
             number: 0,

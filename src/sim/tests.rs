@@ -109,6 +109,7 @@ fn bulk(algorithm: Algorithm, link: &str, bytes: u64) -> Scenario {
         trouble_ns: MILLISECOND,
         sessions: vec![session],
         faults: vec![],
+        sealed: false,
         patience_ns: 100 * SECOND,
     }
 }

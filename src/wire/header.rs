@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{HEADER_LEN, ParseError, STREAM_HEADER_LEN, VERSION};
+use super::{CRC_LEN, HEADER_LEN, ParseError, STREAM_HEADER_LEN, TAG_LEN, VERSION};
 use crate::base::{ConnId, StreamId};
 
 /// Where the payload of a data packet begins, counted from the outer header.
@@ -10,6 +10,10 @@ pub const PAYLOAD_OFFSET: usize = HEADER_LEN + STREAM_HEADER_LEN;
 
 const FLAG_FIN: u8 = 0x01;
 const FLAG_TRAILER: u8 = 0x02;
+const FLAG_SEALED: u8 = 0x04;
+/// Where the key phase stands in the flags: the upper two bits.
+const PHASE_SHIFT: u32 = 6;
+const PHASE_BITS: u8 = 0b11 << PHASE_SHIFT;
 /// Bytes of the number that ends a data packet's body when items follow the payload.
 pub const TRAILER_LEN: usize = 2;
 
@@ -39,6 +43,8 @@ pub enum PacketType {
     Query = 10,
     /// I am.
     Announce = 11,
+    /// Do you still know this connection? Made by who holds the key.
+    Ask = 12,
     /// I don't speak your version (understood in every version).
     Version = 15,
 }
@@ -59,9 +65,29 @@ impl PacketType {
             9 => Reset,
             10 => Query,
             11 => Announce,
+            12 => Ask,
             15 => Version,
             _ => return None,
         })
+    }
+
+    /// Belongs to a connection whose keys are agreed: sealed, unless the connection is in plain mode.
+    #[inline]
+    pub fn is_of_connection(self) -> bool {
+        use PacketType::*;
+        matches!(self, Confirm | Data | Control | Ping | Pong)
+    }
+
+    /// The flags that a packet of this type may have.
+    #[inline]
+    fn allowed_flags(self) -> u8 {
+        use PacketType::*;
+        match self {
+            Data => FLAG_FIN | FLAG_TRAILER | FLAG_SEALED | PHASE_BITS,
+            Confirm | Control | Ping | Pong => FLAG_SEALED | PHASE_BITS,
+            Open | Cookie | Accept | Reset => FLAG_SEALED,
+            Query | Announce | Ask | Version => 0,
+        }
     }
 }
 
@@ -74,6 +100,9 @@ pub struct Header {
     pub fin: bool,
     /// Items follow the payload; the packet's last two bytes before the tag or CRC say how many bytes they take.
     pub trailer: bool,
+    /// The connection is sealed, under the key of this phase (0 to 3; 0 while it is being opened); `None` in plain
+    /// mode.
+    pub seal: Option<u8>,
     /// Bytes between this header and the tag or CRC.
     pub length: u16,
     /// The receiver's id of the connection; 0 before it is known.
@@ -100,8 +129,8 @@ impl Header {
     /// A [`PacketType::Version`] packet is parsed whatever version its sender speaks, and its flags are ignored.
     ///
     /// # Errors
-    /// `Truncated` below 16 bytes; `Version` for another version; `Malformed` for an unknown type or flag, or a flag
-    /// that the type does not have.
+    /// `Truncated` below 16 bytes; `Version` for another version; `Malformed` for an unknown type or flag, a flag that
+    /// the type does not have, or a key phase without a seal.
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<Header, ParseError> {
         let Some(&[first, flags, l0, l1, c0, c1, c2, c3, n0, n1, n2, n3, n4, n5, n6, n7]) =
@@ -115,14 +144,17 @@ impl Header {
             return Err(ParseError::Version(first >> 4));
         }
         let Some(kind) = kind else { return Err(ParseError::Malformed("packet type")) };
-        let allowed = if kind == PacketType::Data { FLAG_FIN | FLAG_TRAILER } else { 0 };
-        if flags & !allowed != 0 && !any_version {
+        let allowed = kind.allowed_flags();
+        let sealed = flags & allowed & FLAG_SEALED != 0;
+        let foreign = flags & !allowed != 0 || (!sealed && flags & PHASE_BITS != 0);
+        if foreign && !any_version {
             return Err(ParseError::Malformed("flags"));
         }
         Ok(Header {
             kind,
             fin: flags & allowed & FLAG_FIN != 0,
             trailer: flags & allowed & FLAG_TRAILER != 0,
+            seal: sealed.then_some(flags >> PHASE_SHIFT),
             length: u16::from_be_bytes([l0, l1]),
             conn: ConnId(u32::from_be_bytes([c0, c1, c2, c3])),
             number: u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
@@ -149,7 +181,9 @@ impl Header {
     /// The header's bytes.
     #[inline]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
-        let flags = if self.fin { FLAG_FIN } else { 0 } | if self.trailer { FLAG_TRAILER } else { 0 };
+        let flags = if self.fin { FLAG_FIN } else { 0 }
+            | if self.trailer { FLAG_TRAILER } else { 0 }
+            | self.seal.map_or(0, |phase| FLAG_SEALED | phase << PHASE_SHIFT);
         let [l0, l1] = self.length.to_be_bytes();
         let [c0, c1, c2, c3] = self.conn.0.to_be_bytes();
         let [n0, n1, n2, n3, n4, n5, n6, n7] = self.number.to_be_bytes();
@@ -161,6 +195,18 @@ impl Header {
     #[inline]
     pub fn end(&self) -> usize {
         HEADER_LEN + usize::from(self.length)
+    }
+
+    /// Whether an AEAD tag ends the packet; else a CRC32C does.
+    #[inline]
+    pub fn has_tag(&self) -> bool {
+        self.seal.is_some() && self.kind.is_of_connection()
+    }
+
+    /// Bytes of the tag or CRC.
+    #[inline]
+    pub fn tail_len(&self) -> usize {
+        if self.has_tag() { TAG_LEN } else { CRC_LEN }
     }
 
     /// What stands between this header and the tag or CRC. Whatever the frame holds beyond is not looked at.
@@ -253,8 +299,15 @@ pub fn emit_trailer(out: &mut [u8], items_len: u16) -> usize {
 mod tests {
     use super::*;
 
-    const DATA: Header =
-        Header { kind: PacketType::Data, fin: true, trailer: false, length: 20, conn: ConnId(7), number: 9 };
+    const DATA: Header = Header {
+        kind: PacketType::Data,
+        fin: true,
+        trailer: false,
+        seal: None,
+        length: 20,
+        conn: ConnId(7),
+        number: 9,
+    };
 
     #[test]
     fn refuses_what_it_does_not_know() {
@@ -267,8 +320,9 @@ mod tests {
         assert_eq!(Header::parse(&good), Ok(DATA));
         assert_eq!(Header::parse(&good[..15]), Err(ParseError::Truncated));
         assert_eq!(with(0, 0x25), Err(ParseError::Version(2)));
-        assert_eq!(with(0, 0x1C), Err(ParseError::Malformed("packet type")));
-        assert_eq!(with(1, 0x04), Err(ParseError::Malformed("flags")));
+        assert_eq!(with(0, 0x1D), Err(ParseError::Malformed("packet type")));
+        assert_eq!(with(1, 0x08), Err(ParseError::Malformed("flags")));
+        assert_eq!(with(1, 0x40), Err(ParseError::Malformed("flags")), "a phase without a seal");
         assert_eq!(with(0, 0x16), Err(ParseError::Malformed("flags")), "FIN is for data");
     }
 

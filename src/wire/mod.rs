@@ -16,6 +16,7 @@ pub mod open;
 pub mod ping;
 pub mod pretty;
 pub mod reset;
+pub mod sealed;
 pub mod version;
 
 pub use ack::{Ack, AckWords};
@@ -26,7 +27,8 @@ pub use header::{Header, PacketType, StreamHeader};
 pub use item::{Item, Items};
 pub use open::{Accept, Confirm, CookieReply, Open, Params};
 pub use ping::Ping;
-pub use reset::Reset;
+pub use reset::{Reset, SealedReset};
+pub use sealed::{Answer, Ask, Offer, SealedAccept, SealedCookie, SealedOpen};
 
 /// The protocol version that we speak: the upper four bits of a packet's first byte.
 pub const VERSION: u8 = 1;

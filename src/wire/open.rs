@@ -1,4 +1,4 @@
-//! The three-way open, with its cookie round.
+//! The three-way open, with its cookie round, in plain mode; a sealed one is in `sealed`.
 
 use super::cursor::{Reader, Writer};
 use super::{ParseError, version};
@@ -79,7 +79,7 @@ pub struct Confirm {
 }
 
 impl Params {
-    fn parse(reader: &mut Reader<'_>) -> Result<Params, ParseError> {
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Params, ParseError> {
         let mtu = reader.u16()?;
         reader.zeros::<2>("reserved bytes in params")?;
         Ok(Params {
@@ -91,7 +91,7 @@ impl Params {
         })
     }
 
-    fn emit<'a>(&self, writer: Writer<'a>) -> Writer<'a> {
+    pub(super) fn emit<'a>(&self, writer: Writer<'a>) -> Writer<'a> {
         let writer = writer.u16(self.mtu).u16(0).u32(self.streams).u32(self.idle_timeout_ms);
         writer.u64(self.conn_credit).u64(self.stream_credit)
     }

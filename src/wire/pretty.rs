@@ -7,7 +7,8 @@ use super::header::{Header, PacketType, split_data};
 use super::item::{Item, Items};
 use super::open::{Accept, Confirm, CookieReply, Open, Params};
 use super::ping::{PING_LEN, Ping};
-use super::reset::Reset;
+use super::reset::{Reset, SealedReset};
+use super::sealed::{Ask, SealedAccept, SealedCookie, SealedOpen};
 use super::{Ack, Ethernet, HEADER_LEN, ParseError, crc, version};
 
 /// An Ethernet frame as one line: addresses, tag, and our packet if its EtherType is `ethertype`.
@@ -36,6 +37,9 @@ pub fn packet(bytes: &[u8]) -> impl Display + '_ {
         };
         let name = name(header.kind);
         write!(f, "{name} conn {:#010x} #{} len {}", header.conn.0, header.number, header.length)?;
+        if header.has_tag() {
+            return show_sealed(f, &header, bytes);
+        }
         match header.body(bytes).and_then(|body| content(&header, body)) {
             Ok(content) => content.fmt(f)?,
             Err(error) => write!(f, " {error}")?,
@@ -59,7 +63,13 @@ fn shown<F: Fn(&mut Formatter<'_>) -> fmt::Result>(show: F) -> Shown<F> {
 
 /// What follows the header: parsed now, so that an error is known before anything is shown.
 fn content<'a>(header: &Header, body: &'a [u8]) -> Result<Content<'a>, ParseError> {
+    let sealed = header.seal.is_some();
     Ok(match header.kind {
+        PacketType::Open if sealed => Content::SealedOpen(SealedOpen::parse(body)?),
+        PacketType::Cookie if sealed => Content::SealedCookie(SealedCookie::parse(body)?),
+        PacketType::Accept if sealed => Content::SealedAccept(SealedAccept::parse(body)?),
+        PacketType::Reset if sealed => Content::SealedReset(SealedReset::parse(body)?),
+        PacketType::Ask => Content::Ask(Ask::parse(body)?),
         PacketType::Open => Content::Open(Open::parse(body)?),
         PacketType::Cookie => Content::Cookie(CookieReply::parse(body)?),
         PacketType::Accept => Content::Accept(Accept::parse(body)?),
@@ -78,6 +88,11 @@ fn content<'a>(header: &Header, body: &'a [u8]) -> Result<Content<'a>, ParseErro
 }
 
 enum Content<'a> {
+    SealedOpen(SealedOpen),
+    SealedCookie(SealedCookie),
+    SealedAccept(SealedAccept),
+    SealedReset(SealedReset),
+    Ask(Ask),
     Open(Open),
     Cookie(CookieReply),
     Accept(Accept),
@@ -94,6 +109,14 @@ enum Content<'a> {
 impl Display for Content<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match *self {
+            Content::SealedOpen(open) => {
+                write!(f, " sealed from {:#010x} nonce {:#x} key {}", open.conn.0, open.nonce, open.key)?;
+                open.cookie.map_or(Ok(()), |cookie| write!(f, " cookie {}", hex(&cookie)))
+            }
+            Content::SealedCookie(reply) => write!(f, " sealed nonce {:#x} cookie {}", reply.nonce, hex(&reply.cookie)),
+            Content::SealedAccept(accept) => write!(f, " sealed nonce {:#x}", accept.nonce),
+            Content::SealedReset(reset) => write!(f, " sealed {}", reset.why),
+            Content::Ask(ask) => write!(f, " nonce {:#x} key {}", ask.nonce, ask.key),
             Content::Open(open) => {
                 write!(f, " from {:#010x} nonce {:#x} {}", open.conn.0, open.nonce, params(&open.params))?;
                 open.cookie.map_or(Ok(()), |cookie| write!(f, " cookie {}", hex(&cookie)))
@@ -108,9 +131,7 @@ impl Display for Content<'_> {
             Content::Ping(ping, padding) => {
                 write!(f, " id {} hold {}ns padding {padding}", ping.id, ping.hold_ns)
             }
-            Content::Reset(Reset::UnknownConnection) => f.write_str(" unknown connection"),
-            Content::Reset(Reset::NotListening) => f.write_str(" not listening"),
-            Content::Reset(Reset::Full) => f.write_str(" full"),
+            Content::Reset(reset) => write!(f, " {reset}"),
             Content::Query(query) => write!(f, " name {:?}", query.name),
             Content::Announce(Announce { nonce, name, service, mtu }) => {
                 write!(f, " nonce {nonce:#x} name {name:?} service {service:?} mtu {mtu}")
@@ -124,6 +145,17 @@ fn show_refused(f: &mut Formatter<'_>, bytes: &[u8], error: ParseError) -> fmt::
     match Header::peek(bytes) {
         Some((version, kind, conn)) => write!(f, "version {version} type {kind} conn {:#010x}: {error}", conn.0),
         None => write!(f, "{} of {HEADER_LEN} header bytes: {error}", bytes.len()),
+    }
+}
+
+/// A sealed packet: all that can be seen without its key.
+fn show_sealed(f: &mut Formatter<'_>, header: &Header, bytes: &[u8]) -> fmt::Result {
+    write!(f, " sealed phase {}", header.seal.unwrap_or(0))?;
+    f.write_str(if header.fin { " fin" } else { "" })?;
+    f.write_str(if header.trailer { " trailer" } else { "" })?;
+    match bytes.get(header.end()..header.end() + header.tail_len()) {
+        Some(tag) => write!(f, " tag {}", hex(tag)),
+        None => write!(f, " {}", ParseError::Truncated),
     }
 }
 
@@ -165,6 +197,19 @@ impl Display for Item<'_> {
     }
 }
 
+impl Display for Reset {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reset::UnknownConnection => "unknown connection",
+            Reset::NotListening => "not listening",
+            Reset::Full => "full",
+            Reset::KeyRequired => "key required",
+            Reset::PlainOnly => "plain only",
+            Reset::UnknownKey => "unknown key",
+        })
+    }
+}
+
 impl Display for Ack<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "ack largest {} delay {}ns floor {}", self.largest, self.delay_ns, self.floor)?;
@@ -197,6 +242,7 @@ fn name(kind: PacketType) -> &'static str {
         PacketType::Reset => "RESET",
         PacketType::Query => "QUERY",
         PacketType::Announce => "ANNOUNCE",
+        PacketType::Ask => "ASK",
         PacketType::Version => "VERSION",
     }
 }

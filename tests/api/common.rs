@@ -18,7 +18,7 @@ pub struct Pair {
 }
 
 pub fn pair() -> Pair {
-    pair_of(EndpointConfig::new())
+    pair_of(EndpointConfig::insecure())
 }
 
 pub fn pair_of(config: EndpointConfig) -> Pair {

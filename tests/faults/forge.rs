@@ -91,8 +91,15 @@ fn version_answer(frame: &[u8]) -> Option<Vec<u8>> {
     answer[12..14].copy_from_slice(&ETHERTYPE.to_be_bytes());
     let out = &mut answer[14..];
     let length = emit_version(&mut out[HEADER_LEN..], &[2]) as u16;
-    let said =
-        Header { kind: PacketType::Version, fin: false, trailer: false, length, conn: open.conn, number: open.nonce };
+    let said = Header {
+        kind: PacketType::Version,
+        fin: false,
+        trailer: false,
+        seal: None,
+        length,
+        conn: open.conn,
+        number: open.nonce,
+    };
     said.emit(out);
     // Version 2 in its own words.
     out[0] = 0x2f;

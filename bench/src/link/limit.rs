@@ -4,6 +4,7 @@
 //! Ethernet header, FCS, preamble and gap; of that the protocol's headers are taken off.
 
 use farwire::proto::max_payload;
+use farwire::wire::CRC_LEN;
 
 use super::cell::Cell;
 
@@ -21,7 +22,7 @@ pub fn wire_bytes(len: u64) -> u64 {
 
 /// The limit of a cell by farwire's header: what every "of the limit" in a report refers to.
 pub fn goodput_bps(cell: &Cell) -> f64 {
-    by_payload(cell, max_payload(usize::from(cell.mtu)) as u64)
+    by_payload(cell, max_payload(usize::from(cell.mtu), CRC_LEN) as u64)
 }
 
 /// The same by TCP's headers.

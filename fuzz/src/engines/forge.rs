@@ -44,7 +44,7 @@ pub fn frame(script: &mut Script<'_>, mark: &Mark) -> Vec<u8> {
     let data = kind == PacketType::Data;
     let (fin, trailer) = (data && flags & 1 != 0, data && flags & 2 != 0);
     let body = body(script, kind, trailer);
-    let header = Header { kind, fin, trailer, length: body.len() as u16, conn, number };
+    let header = Header { kind, fin, trailer, seal: None, length: body.len() as u16, conn, number };
     let stranger = flags >> 2 == 0x3F;
     let src = if stranger { MacAddr::new(2, 9, 9, 9, 9, script.byte()) } else { mark.src };
     seal(&Ethernet { dst: mark.dst, src, vlan: None, ethertype: ETHERTYPE }, &header, &body)

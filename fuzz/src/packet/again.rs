@@ -3,8 +3,8 @@
 use farwire::wire::header::{emit_data, emit_trailer, split_data};
 use farwire::wire::version::{emit_version, parse_version};
 use farwire::wire::{
-    Accept, Announce, Confirm, CookieReply, ETHERTYPE, Ethernet, Header, Items, Open, PacketType, ParseError, Ping,
-    Query, Reset, crc,
+    Accept, Announce, Ask, Confirm, CookieReply, ETHERTYPE, Ethernet, Header, Items, Open, PacketType, ParseError,
+    Ping, Query, Reset, SealedAccept, SealedCookie, SealedOpen, SealedReset, crc,
 };
 
 /// Parses a frame and writes it anew from the types alone. What Ethernet padded is kept.
@@ -19,8 +19,15 @@ pub fn emit_again(frame: &[u8]) -> Result<Vec<u8>, String> {
     let packet = &frame[at..];
     let header = Header::parse(packet).map_err(|error| error.to_string())?;
     let body = header.body(packet).map_err(|error| error.to_string())?;
-    if packet.len() < header.end() + 4 {
-        return Err("cut before the checksum".into());
+    if packet.len() < header.end() + header.tail_len() {
+        return Err("cut before the tag or checksum".into());
+    }
+    if header.has_tag() {
+        // What it says is its receiver's to know.
+        let mut out = frame.to_vec();
+        ethernet.emit(&mut out);
+        header.emit(&mut out[at..]);
+        return Ok(out);
     }
     if !crc::check(packet, header.end()) {
         return Err("checksum".into());
@@ -38,7 +45,13 @@ pub fn emit_again(frame: &[u8]) -> Result<Vec<u8>, String> {
 
 fn emit_body(header: &Header, body: &[u8], fresh: &mut [u8]) -> Result<usize, ParseError> {
     let out = &mut fresh[16..];
+    let sealed = header.seal.is_some();
     Ok(match header.kind {
+        PacketType::Open if sealed => SealedOpen::parse(body)?.emit(out),
+        PacketType::Cookie if sealed => SealedCookie::parse(body)?.emit(out),
+        PacketType::Accept if sealed => SealedAccept::parse(body)?.emit(out),
+        PacketType::Reset if sealed => SealedReset::parse(body)?.emit(out),
+        PacketType::Ask => Ask::parse(body)?.emit(out),
         PacketType::Open => Open::parse(body)?.emit(out),
         PacketType::Cookie => CookieReply::parse(body)?.emit(out),
         PacketType::Accept => Accept::parse(body)?.emit(out),

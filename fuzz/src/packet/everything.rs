@@ -2,7 +2,10 @@
 
 use farwire::wire::header::split_data;
 use farwire::wire::version::parse_version;
-use farwire::wire::{Accept, Announce, Confirm, CookieReply, Ethernet, Header, Items, Open, Ping, Query, Reset, crc};
+use farwire::wire::{
+    Accept, Announce, Answer, Ask, Confirm, CookieReply, Ethernet, Header, Items, Offer, Open, Ping, Query, Reset,
+    SealedAccept, SealedCookie, SealedOpen, SealedReset, crc,
+};
 
 /// Every parser over the same bytes; each result lies within them.
 pub fn parse(bytes: &[u8]) {
@@ -15,7 +18,9 @@ pub fn parse(bytes: &[u8]) {
     _ = (Open::parse(bytes).is_ok(), Open::peek(bytes), Accept::parse(bytes).is_ok());
     _ = (CookieReply::parse(bytes).is_ok(), Confirm::parse(bytes).is_ok(), Ping::parse(bytes).is_ok());
     _ = (Query::parse(bytes).is_ok(), Announce::parse(bytes).is_ok(), parse_version(bytes).is_ok());
-    _ = Reset::parse(bytes);
+    _ = (Reset::parse(bytes).is_ok(), SealedReset::parse(bytes).is_ok(), SealedOpen::parse(bytes).is_ok());
+    _ = (SealedAccept::parse(bytes).is_ok(), SealedCookie::parse(bytes).is_ok(), Ask::parse(bytes).is_ok());
+    _ = (Offer::parse(bytes).is_ok(), Answer::parse(bytes).is_ok());
     for (_, payload, items) in [false, true].into_iter().flat_map(|trailer| split_data(bytes, trailer)) {
         assert!(payload.start <= payload.end && payload.end + items.len() <= bytes.len());
     }

@@ -38,7 +38,7 @@ pub fn canonical(frame: &[u8]) -> Vec<u8> {
         ethernet.emit(&mut frame);
     }
     let Ok(header) = Header::parse(&frame[at..]) else { return frame };
-    if at + header.end() + CRC_LEN <= frame.len() {
+    if !header.has_tag() && at + header.end() + CRC_LEN <= frame.len() {
         header.emit(&mut frame[at..]);
         crc::emit(&mut frame[at..], header.end());
     }
@@ -50,9 +50,11 @@ fn with_length(frame: &[u8]) -> Option<Vec<u8>> {
     let mut frame = frame.to_vec();
     let (_, at) = Ethernet::parse(&frame)?;
     let header = Header::parse(&frame[at..]).ok()?;
-    let length = u16::try_from(frame.len().checked_sub(at + HEADER_LEN + CRC_LEN)?).ok()?;
+    let length = u16::try_from(frame.len().checked_sub(at + HEADER_LEN + header.tail_len())?).ok()?;
     let header = Header { length, ..header };
     header.emit(&mut frame[at..]);
-    crc::emit(&mut frame[at..], header.end());
+    if !header.has_tag() {
+        crc::emit(&mut frame[at..], header.end());
+    }
     Some(frame)
 }

@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::stream::StreamPort;
 use crate::base::{ConnId, MacAddr, Nanos};
+use crate::crypto::{Cipher, Keyring, NamedKey};
 use crate::obs::Counters;
 use crate::obs::latency::Latencies;
 pub use crate::proto::Found;
@@ -76,6 +77,11 @@ pub enum Command {
         /// Why, in words.
         reason: String,
     },
+    /// Take these keys from now on, and no others.
+    SetKeys {
+        /// The keys; connections under others end.
+        keys: Keyring,
+    },
     /// Measure round trips.
     Ping {
         /// On which connection.
@@ -100,6 +106,8 @@ pub struct ConnPort {
     pub key: ConnKey,
     /// The other side's address.
     pub peer: MacAddr,
+    /// The key that it was opened with, and what its packets are sealed with; `None` in plain mode.
+    pub seal: Option<(Arc<NamedKey>, Cipher)>,
     /// Streams that the peer opens; disconnected when the connection has ended.
     pub streams: Receiver<StreamPort>,
     /// How it ended.

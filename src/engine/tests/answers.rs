@@ -37,7 +37,7 @@ fn every_frame_that_is_not_looked_at_counts_under_its_name() {
     counts_as(&mut world, "drop_truncated", cut(at + HEADER_LEN - 1));
     counts_as(&mut world, "drop_truncated", cut(good.len() - 1));
     counts_as(&mut world, "drop_truncated", with(at + 3, 5));
-    counts_as(&mut world, "drop_malformed", with(at, 0x1C));
+    counts_as(&mut world, "drop_malformed", with(at, 0x1D));
     counts_as(&mut world, "drop_malformed", with(at + 1, 1));
     counts_as(&mut world, "drop_checksum", with(at + 8, 1));
     counts_as(&mut world, "drop_version", with(at, 0x26));

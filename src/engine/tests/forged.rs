@@ -23,7 +23,7 @@ pub(super) fn forge_to(dst: MacAddr, src: MacAddr, header: Header, body: &[u8]) 
 }
 
 pub(super) fn header(kind: PacketType, conn: ConnId, number: u64) -> Header {
-    Header { kind, fin: false, trailer: false, length: 0, conn, number }
+    Header { kind, fin: false, trailer: false, seal: None, length: 0, conn, number }
 }
 
 impl World {

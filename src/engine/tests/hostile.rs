@@ -137,7 +137,7 @@ impl Forged {
             *last = number;
         }
         let (trailer, fin) = (kind == PacketType::Data && !self.items.is_empty(), kind == PacketType::Data && self.fin);
-        let header = Header { kind, fin, trailer: trailer && self.raw.is_none(), length: 0, conn, number };
+        let header = Header { kind, fin, trailer: trailer && self.raw.is_none(), seal: None, length: 0, conn, number };
         let macs = [world.a.mac, world.b.mac];
         let src = if self.stranger { MacAddr::new(2, 9, 9, 9, 9, 9) } else { macs[1 - host] };
         forge_to(macs[host], src, header, &body)

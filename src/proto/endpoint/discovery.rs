@@ -57,8 +57,8 @@ impl Endpoint {
         ask.next_ns = now + QUERY_EVERY_NS;
         let length = Query { name: &ask.name }.emit(body)? as u16;
         let (kind, number) = (PacketType::Query, ask.nonce);
-        let header = Header { kind, fin: false, trailer: false, length, conn: ConnId(0), number };
-        Some(Transmit { dst: MacAddr::broadcast(), header, content: Content::Body })
+        let header = Header { kind, fin: false, trailer: false, seal: None, length, conn: ConnId(0), number };
+        Some(Transmit { dst: MacAddr::broadcast(), conn: None, header, content: Content::Body })
     }
 
     pub(super) fn on_query(&mut self, packet: &Packet<'_>) -> Verdict {
@@ -106,8 +106,9 @@ mod tests {
         let mut body = [0; 1500];
         let length = Query { name: "" }.emit(&mut body).unwrap();
         let (kind, number) = (PacketType::Query, 0xFEED);
-        let header = Header { kind, fin: false, trailer: false, length: length as u16, conn: ConnId(0), number };
-        let packet = Packet { src: host(2), header, body: &body[..length], frame: FrameId(0) };
+        let length = length as u16;
+        let header = Header { kind, fin: false, trailer: false, seal: None, length, conn: ConnId(0), number };
+        let packet = Packet { src: host(2), header, body: &body[..usize::from(length)], frame: FrameId(0) };
         assert_eq!(endpoint.on_packet(0, &packet), Verdict::Free);
         let answer = endpoint.poll_transmit(0, &|_| false, &mut [0; 1500]).expect("an answer");
         assert_eq!((answer.dst, answer.header.kind, answer.header.number), (host(2), PacketType::Announce, 0xFEED));

@@ -1,8 +1,11 @@
 //! What an endpoint can be asked about its connections and streams.
 
+use std::sync::Arc;
+
 use super::super::recovery::RecoveryStats;
 use super::{Endpoint, identity};
 use crate::base::{ConnId, MacAddr, StreamId};
+use crate::crypto::{Cipher, NamedKey};
 
 impl Endpoint {
     /// The slot of one of our ids of a connection.
@@ -19,6 +22,12 @@ impl Endpoint {
     /// Most payload bytes in one segment of a connection.
     pub fn max_payload(&self, conn: u32) -> usize {
         self.conns.get(conn as usize).map_or(0, |conn| conn.max_payload())
+    }
+
+    /// The key that a connection was opened with, and what its packets are sealed with; `None` in plain mode.
+    pub fn seal(&self, conn: u32) -> Option<(Arc<NamedKey>, Cipher)> {
+        let sealing = self.conns.get(conn as usize)?.sealing.as_ref()?;
+        Some((sealing.key.clone(), sealing.protection.as_ref()?.cipher()))
     }
 
     /// A stream's number and its connection.

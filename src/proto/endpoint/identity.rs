@@ -2,6 +2,7 @@
 
 use crate::base::time::SECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
+use crate::crypto::Drbg;
 use crate::wire::open::COOKIE_LEN;
 
 /// Bits of a connection id that name the slot: 4,096 connections per worker.
@@ -18,24 +19,33 @@ const COOKIE_LIFE_NS: Nanos = 10 * SECOND;
 pub(super) struct Identity {
     /// Our address.
     pub mac: MacAddr,
+    /// What cookies are made with.
     seed: [u8; 32],
-    drawn: u64,
+    /// Nonces, ids, and keys of one handshake each.
+    pub rng: Drbg,
     /// Of the last connection's id.
     generation: u32,
 }
 
 impl Identity {
     pub fn new(mac: MacAddr, seed: [u8; 32]) -> Identity {
-        let mut identity = Identity { mac, seed, drawn: 0, generation: 0 };
-        identity.generation = identity.draw() as u32;
-        identity
+        let mut rng = Drbg::new(seed);
+        let mut own = [0; 32];
+        rng.fill(&mut own);
+        let generation = rng.draw() as u32;
+        Identity { mac, seed: own, rng, generation }
     }
 
     /// A number that nobody outside can guess.
     pub fn draw(&mut self) -> u64 {
-        self.drawn += 1;
-        let hash = blake3::keyed_hash(&self.seed, &self.drawn.to_be_bytes());
-        u64::from_be_bytes(hash.as_bytes()[..8].try_into().unwrap_or_default())
+        self.rng.draw()
+    }
+
+    /// What tells rate buckets apart, and nobody knows.
+    pub fn salt(&mut self) -> [u8; 32] {
+        let mut salt = [0; 32];
+        self.rng.fill(&mut salt);
+        salt
     }
 
     /// An id for a connection in `slot`. The first generation is drawn at random, so that a restart most likely names

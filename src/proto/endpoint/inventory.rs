@@ -53,7 +53,7 @@ impl Endpoint {
     /// What is kept of frames and of packets in flight, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let recovery = self.conns.iter().map(|(_, conn)| conn.recovery.memory_bytes());
-        self.segments.memory_bytes() + recovery.sum::<usize>()
+        self.segments.memory_bytes() + self.rates.memory_bytes() + recovery.sum::<usize>()
     }
 
     /// Connections that wait for the last packet of their opening.

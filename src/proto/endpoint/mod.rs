@@ -9,6 +9,8 @@ mod facts;
 mod identity;
 mod inventory;
 mod open;
+mod rates;
+mod sealed;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,7 +18,7 @@ use slab::Slab;
 
 use super::config::Config;
 use super::connection::{Connection, Cx};
-use super::error::CloseReason;
+use super::error::{CloseReason, ConnectError};
 use super::flow::RxBudget;
 use super::lifecycle::{Event as Life, State};
 use super::output::{Event, Output, Transmit};
@@ -37,6 +39,7 @@ use crate::wire::{Header, PacketType, Ping};
 use discovery::Discovery;
 use identity::Identity;
 use open::Reply;
+use rates::Rates;
 
 /// Granularity of the timers. Finer than any pacing interval that matters, coarse enough for a wheel of few slots.
 const TICK_NS: Nanos = MICROSECOND;
@@ -52,7 +55,7 @@ pub struct Packet<'a> {
     pub src: MacAddr,
     /// Its header.
     pub header: Header,
-    /// What follows the header, up to the CRC or tag.
+    /// What follows the header, up to the CRC or tag; of a sealed packet of a connection, opened.
     pub body: &'a [u8],
     /// The frame that it arrived in.
     pub frame: FrameId,
@@ -86,6 +89,7 @@ pub struct Endpoint {
     /// Connections that may have something to send.
     ready: VecDeque<u32>,
     replies: VecDeque<Reply>,
+    rates: Rates,
     listening: bool,
     discovery: Discovery,
     counters: Counters,
@@ -98,9 +102,11 @@ impl Endpoint {
     pub fn new(config: Config, mac: MacAddr, mtu: usize, frames: (usize, usize), seed: [u8; 32]) -> Endpoint {
         let (frames, rx_frames) = frames;
         let max_connections = config.max_connections.min(identity::SLOTS);
+        let mut identity = Identity::new(mac, seed);
+        let rates = Rates::new(identity.salt());
         Endpoint {
             config: Config { max_connections, ..config },
-            identity: Identity::new(mac, seed),
+            identity,
             mtu: mtu.min(usize::from(u16::MAX)) as u16,
             frames,
             conns: Slab::new(),
@@ -113,6 +119,7 @@ impl Endpoint {
             expired: Vec::new(),
             ready: VecDeque::new(),
             replies: VecDeque::new(),
+            rates,
             listening: false,
             discovery: Discovery::default(),
             counters: Counters::default(),
@@ -152,6 +159,7 @@ impl Endpoint {
             PacketType::Reset => self.on_reset(now, packet),
             PacketType::Query => self.on_query(packet),
             PacketType::Announce => self.on_announce(packet),
+            PacketType::Ask => self.on_ask(packet),
             PacketType::Version => self.on_version(now, packet),
         }
     }
@@ -357,7 +365,7 @@ impl Endpoint {
         self.with(now, slot, |conn, cx| match packet.header.kind {
             PacketType::Control => conn.on_control(cx, &packet.header, packet.body),
             PacketType::Pong => conn.on_pong(cx, &packet.header, packet.body),
-            _ => conn.on_confirm(cx, packet.body),
+            _ => conn.on_confirm(cx, &packet.header, packet.body),
         });
         self.mark_ready(slot);
         Verdict::Free
@@ -387,6 +395,11 @@ impl Endpoint {
         };
         if !same_mac(self.conns[slot as usize].peer, packet.src) {
             self.counters.drop_wrong_peer += 1;
+            return None;
+        }
+        // Whoever passes a sealed packet on has opened it.
+        if self.conns[slot as usize].sealing.is_some() != packet.header.seal.is_some() {
+            self.counters.drop_unsealed += 1;
             return None;
         }
         Some(slot)
@@ -465,12 +478,19 @@ impl Endpoint {
         let Some(conn) = self.conns.get(slot as usize) else { return };
         let waited = now.saturating_sub(conn.opened_ns);
         if conn.state == State::OpenSent && waited >= conn.connect_timeout_ns {
-            let error = super::error::ConnectError::NoAnswer { peer: conn.peer, waited_ms: waited / 1_000_000 };
-            self.fail_open(slot, error);
+            let (peer, waited_ms) = (conn.peer, waited / MILLISECOND);
+            let hint = conn.sealing.as_ref().and_then(|sealing| sealing.hint.clone());
+            self.fail_open(
+                slot,
+                match hint {
+                    Some(hint) => ConnectError::NoProof { peer, waited_ms, hint },
+                    None => ConnectError::NoAnswer { peer, waited_ms },
+                },
+            );
         }
     }
 
-    fn fail_open(&mut self, slot: u32, error: super::error::ConnectError) {
+    fn fail_open(&mut self, slot: u32, error: ConnectError) {
         self.out.events.push_back(Event::ConnectFailed { conn: slot, error });
         self.forget(slot);
     }

@@ -1,5 +1,7 @@
-//! Admission: the three-way open with its cookie round, and the replies that keep no state.
+//! Admission in plain mode: the three-way open with its cookie round, and the replies that keep no state. What a sealed
+//! open needs besides is in `sealed`.
 
+use super::super::config::Security;
 use super::super::connection::{Birth, Connection, Side};
 use super::super::error::{CloseReason, ConnectError};
 use super::super::lifecycle::{Event as Life, State};
@@ -10,7 +12,10 @@ use crate::base::time::MILLISECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
 use crate::wire::open::COOKIE_LEN;
 use crate::wire::version::{emit_version, parse_version};
-use crate::wire::{Accept, Announce, CookieReply, Header, Open, PacketType, Params, Reset, VERSION};
+use crate::wire::{
+    Accept, Announce, CRC_LEN, CookieReply, Header, Open, PacketType, Params, Reset, SealedCookie, SealedReset,
+    TAG_LEN, VERSION,
+};
 
 /// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
 /// make us queue more, nor send more than this a turn.
@@ -19,12 +24,14 @@ const MAX_REPLIES: usize = 64;
 /// without a word (it would wake a sleeping engine for each): a window no larger than that could run dry unnoticed.
 const MIN_STREAM_SEGMENTS: u64 = 12;
 /// Smallest MTU that a peer may name: Ethernet's smallest payload holds no segment worth sending.
-const MIN_MTU: u16 = 256;
+pub(super) const MIN_MTU: u16 = 256;
 
 /// An answer to be sent that needs no connection, or only its slot.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     Cookie { dst: MacAddr, conn: ConnId, reply: CookieReply },
+    SealedCookie { dst: MacAddr, conn: ConnId, reply: SealedCookie },
+    SealedReset { dst: MacAddr, conn: ConnId, number: u64, reset: SealedReset },
     Accept { slot: u32 },
     Reset { dst: MacAddr, conn: ConnId, number: u64, why: Reset },
     Version { dst: MacAddr, conn: ConnId, nonce: u64 },
@@ -51,11 +58,15 @@ impl Endpoint {
         // What the peer's terms are is known with its accept.
         let remote = Params { mtu: local.mtu, streams: 0, conn_credit: 0, stream_credit: 0, idle_timeout_ms: 0 };
         let slot = self.insert(now, (peer, ConnId(0)), (Side::Initiator, None), (local, remote));
+        self.begin_sealed(slot);
         self.mark_ready(slot);
         Ok(slot)
     }
 
     pub(super) fn on_open(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        if packet.header.seal.is_some() {
+            return self.on_sealed_open(now, packet);
+        }
         let Ok(open) = Open::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
@@ -65,20 +76,18 @@ impl Endpoint {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
         }
-        if let Some(&slot) = self.by_peer.get(&(src.octets(), open.conn.0))
-            && self.conns[slot as usize].nonce == open.nonce
-        {
-            if self.conns[slot as usize].state == State::AcceptSent {
-                self.reply(Reply::Accept { slot });
-            }
-            return Verdict::Free;
-        }
-        if !self.listening {
+        if matches!(self.config.security, Security::Keys(_)) {
+            self.counters.drop_unsealed += 1;
+            self.refuse(src, &open, Reset::KeyRequired);
+        } else if self.is_known_open(src, (open.conn, open.nonce)) {
+        } else if !self.listening {
             self.refuse(src, &open, Reset::NotListening);
-        } else if self.must_ask_cookie() && !self.proves(now, src, &open) {
+        } else if self.must_ask_cookie() && !self.proves(now, src, (open.conn, open.nonce), open.cookie) {
             let cookie = self.identity.cookie(now, src, open.conn, open.nonce);
             let reply = CookieReply { nonce: open.nonce, cookie };
             self.reply(Reply::Cookie { dst: src, conn: open.conn, reply });
+        } else if !self.rates.admit(now, src, &self.config) {
+            self.counters.drop_open_rate += 1;
         } else if !self.admit(now, src, &open) {
             self.counters.refused_connections += 1;
             self.refuse(src, &open, Reset::Full);
@@ -86,26 +95,48 @@ impl Endpoint {
         Verdict::Free
     }
 
+    /// An open that came before: the answer, if it is waited for.
+    pub(super) fn is_known_open(&mut self, src: MacAddr, (conn, nonce): (ConnId, u64)) -> bool {
+        let Some(&slot) = self.by_peer.get(&(src.octets(), conn.0)) else { return false };
+        if self.conns[slot as usize].nonce != nonce {
+            return false;
+        }
+        if self.conns[slot as usize].state == State::AcceptSent {
+            self.reply(Reply::Accept { slot });
+        }
+        true
+    }
+
     pub(super) fn on_cookie(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        if packet.header.seal.is_some() {
+            return self.on_sealed_cookie(now, packet);
+        }
         let Ok(reply) = CookieReply::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
         };
-        let Some(slot) = self.opening(packet, reply.nonce) else {
-            self.counters.drop_unasked += 1;
-            return Verdict::Free;
-        };
-        let conn = &mut self.conns[slot as usize];
-        // One round more, and no other: a second cookie for the same open is an answer to an earlier copy of it.
-        if conn.cookie != Some(reply.cookie) {
-            conn.cookie = Some(reply.cookie);
-            conn.open_retry_ns = now;
+        match self.opening(packet, reply.nonce) {
+            Some(slot) => self.come_again(now, slot, reply.cookie),
+            None => self.counters.drop_unasked += 1,
         }
-        self.mark_ready(slot);
         Verdict::Free
     }
 
+    /// Opens again with the responder's cookie. One round more, and no other: a second cookie for the same open is an
+    /// answer to an earlier copy of it.
+    pub(super) fn come_again(&mut self, now: Nanos, slot: u32, cookie: [u8; COOKIE_LEN]) {
+        let conn = &mut self.conns[slot as usize];
+        if conn.cookie != Some(cookie) {
+            conn.cookie = Some(cookie);
+            conn.open_retry_ns = now;
+        }
+        self.mark_ready(slot);
+    }
+
     pub(super) fn on_accept(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        if packet.header.seal.is_some() {
+            return self.on_sealed_accept(now, packet);
+        }
         let Ok(accept) = Accept::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
@@ -116,13 +147,19 @@ impl Endpoint {
         };
         if accept.params.mtu < MIN_MTU || accept.conn == ConnId(0) {
             self.counters.drop_malformed += 1;
-            return Verdict::Free;
+        } else {
+            self.accepted(now, slot, accept.conn, accept.params);
         }
+        Verdict::Free
+    }
+
+    /// The peer's part of an open of ours is known: the connection is open.
+    pub(super) fn accepted(&mut self, now: Nanos, slot: u32, peer_id: ConnId, terms: Params) {
         self.with(now, slot, |conn, cx| {
             // After a repeated open the answer may be to any of them: no sample.
             let rtt_ns = (conn.open_tries == 1).then(|| now.saturating_sub(conn.opened_ns));
-            conn.peer_id = accept.conn;
-            conn.on_terms(cx, accept.params, rtt_ns);
+            conn.peer_id = peer_id;
+            conn.on_terms(cx, terms, rtt_ns);
             conn.confirm_due = true;
             // The probe makes sure that the confirm's meaning arrives, even if the confirm does not.
             conn.control.pending.probe = true;
@@ -133,21 +170,24 @@ impl Endpoint {
         self.by_peer.insert((conn.peer.octets(), conn.peer_id.0), slot);
         self.out.events.push_back(Event::Connected { conn: slot });
         self.mark_ready(slot);
-        Verdict::Free
     }
 
     pub(super) fn on_reset(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
+        if packet.header.seal.is_some() {
+            return self.on_sealed_reset(now, packet);
+        }
         let number = packet.header.number;
         let Ok(reset) = Reset::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
         };
         if let Some(slot) = self.opening(packet, number) {
-            let reason = match reset {
-                Reset::Full => "it has no room for another connection; try again later".into(),
-                _ => "nothing there accepts connections; start `farwire recv` or `farwire perf server`".into(),
-            };
-            self.fail_open(slot, ConnectError::Refused { peer: packet.src, reason });
+            let reason = refusal(reset).to_owned();
+            match &mut self.conns[slot as usize].sealing {
+                // Anybody could have said so.
+                Some(sealing) => sealing.hint = Some(reason),
+                None => self.fail_open(slot, ConnectError::Refused { peer: packet.src, reason }),
+            }
             return Verdict::Free;
         }
         // The packet names the id that its sender does not know, which is our name for the peer's end.
@@ -155,17 +195,29 @@ impl Endpoint {
         if let Some(&slot) = self.by_peer.get(&key) {
             let conn = &self.conns[slot as usize];
             let plausible = number < conn.recovery.next_number();
-            if plausible && conn.state.is_established() {
-                // Both sides had finished, and the peer has drained while its last ACK was lost again and again.
-                let both = matches!(conn.state, State::LastAck | State::Closing);
-                let why = if both { CloseReason::Finished } else { CloseReason::Reset };
-                self.with(now, slot, |conn, cx| conn.apply(cx, Life::PeerClosed, why));
+            if plausible && conn.state.is_established() && conn.sealing.is_some() {
+                let nonce = self.identity.draw();
+                self.conns[slot as usize].doubt(now, nonce);
                 self.mark_ready(slot);
+                return Verdict::Free;
+            }
+            if plausible && conn.state.is_established() {
+                self.forgotten(now, slot);
                 return Verdict::Free;
             }
         }
         self.counters.drop_unasked += 1;
         Verdict::Free
+    }
+
+    /// The peer knows the connection no longer.
+    pub(super) fn forgotten(&mut self, now: Nanos, slot: u32) {
+        let conn = &self.conns[slot as usize];
+        // Both sides had finished, and the peer has drained while its last ACK was lost again and again.
+        let both = matches!(conn.state, State::LastAck | State::Closing);
+        let why = if both { CloseReason::Finished } else { CloseReason::Reset };
+        self.with(now, slot, |conn, cx| conn.apply(cx, Life::PeerClosed, why));
+        self.mark_ready(slot);
     }
 
     pub(super) fn on_version(&mut self, _now: Nanos, packet: &Packet<'_>) -> Verdict {
@@ -175,7 +227,11 @@ impl Endpoint {
         };
         match (self.opening(packet, packet.header.number), versions.iter().max()) {
             (Some(slot), Some(&theirs)) if !versions.contains(&VERSION) => {
-                self.fail_open(slot, ConnectError::Version { peer: packet.src, theirs, ours: VERSION });
+                let error = ConnectError::Version { peer: packet.src, theirs, ours: VERSION };
+                match &mut self.conns[slot as usize].sealing {
+                    Some(sealing) => sealing.hint = Some(error.to_string()),
+                    None => self.fail_open(slot, error),
+                }
             }
             _ => self.counters.drop_unasked += 1,
         }
@@ -219,12 +275,18 @@ impl Endpoint {
     }
 
     fn emit_reply(&mut self, reply: Reply, body: &mut [u8]) -> Option<Transmit> {
+        let seal = matches!(reply, Reply::SealedCookie { .. } | Reply::SealedReset { .. }).then_some(0);
         let (kind, dst, conn, number, length) = match reply {
             Reply::Accept { slot } => return Some(self.conns.get(slot as usize)?.accept(body)),
             Reply::Cookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
             Reply::Reset { dst, conn, number, why } => {
                 self.counters.tx_resets += 1;
                 (PacketType::Reset, dst, conn, number, why.emit(body))
+            }
+            Reply::SealedCookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
+            Reply::SealedReset { dst, conn, number, reset } => {
+                self.counters.tx_resets += 1;
+                (PacketType::Reset, dst, conn, number, reset.emit(body))
             }
             Reply::Version { dst, conn, nonce } => {
                 (PacketType::Version, dst, conn, nonce, emit_version(body, &[VERSION]))
@@ -235,19 +297,19 @@ impl Endpoint {
                 (PacketType::Announce, dst, ConnId(0), nonce, announce.emit(body)?)
             }
         };
-        let header = Header { kind, fin: false, trailer: false, length: length as u16, conn, number };
-        Some(Transmit { dst, header, content: Content::Body })
+        let header = Header { kind, fin: false, trailer: false, seal, length: length as u16, conn, number };
+        Some(Transmit { dst, conn: None, header, content: Content::Body })
     }
 
     /// The connection of ours whose open this packet answers.
-    fn opening(&self, packet: &Packet<'_>, nonce: u64) -> Option<u32> {
+    pub(super) fn opening(&self, packet: &Packet<'_>, nonce: u64) -> Option<u32> {
         let slot = self.find(packet.header.conn)?;
         let conn = &self.conns[slot as usize];
         (conn.state == State::OpenSent && conn.peer == packet.src && conn.nonce == nonce).then_some(slot)
     }
 
     /// An accept came again: the confirm was lost.
-    fn confirm_again(&mut self, packet: &Packet<'_>, nonce: u64) {
+    pub(super) fn confirm_again(&mut self, packet: &Packet<'_>, nonce: u64) {
         if let Some(slot) = self.find(packet.header.conn) {
             let conn = &mut self.conns[slot as usize];
             if conn.side == Side::Initiator && conn.peer == packet.src && conn.nonce == nonce {
@@ -259,13 +321,19 @@ impl Endpoint {
         self.counters.drop_unasked += 1;
     }
 
-    fn must_ask_cookie(&self) -> bool {
+    pub(super) fn must_ask_cookie(&self) -> bool {
         self.config.require_cookie || self.half_open >= self.config.max_half_open
     }
 
-    fn proves(&mut self, now: Nanos, src: MacAddr, open: &Open) -> bool {
-        let Some(cookie) = open.cookie else { return false };
-        let good = self.identity.is_cookie(now, src, (open.conn, open.nonce), &cookie);
+    pub(super) fn proves(
+        &mut self,
+        now: Nanos,
+        src: MacAddr,
+        open: (ConnId, u64),
+        cookie: Option<[u8; COOKIE_LEN]>,
+    ) -> bool {
+        let Some(cookie) = cookie else { return false };
+        let good = self.identity.is_cookie(now, src, open, &cookie);
         self.counters.drop_bad_cookie += u64::from(!good);
         good
     }
@@ -278,15 +346,20 @@ impl Endpoint {
         let local = self.params(window);
         let side = (Side::Responder, Some(open.nonce));
         let slot = self.insert(now, (src, open.conn), side, (local, open.params));
-        self.by_peer.insert((src.octets(), open.conn.0), slot);
+        self.admitted(slot, src, open.conn);
+        true
+    }
+
+    /// A half-open connection is in its slot: it is answered.
+    pub(super) fn admitted(&mut self, slot: u32, src: MacAddr, conn: ConnId) {
+        self.by_peer.insert((src.octets(), conn.0), slot);
         self.half_open += 1;
         self.conns[slot as usize].counted_half_open = true;
         self.reply(Reply::Accept { slot });
         self.mark_ready(slot);
-        true
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         now: Nanos,
         peer: (MacAddr, ConnId),
@@ -303,9 +376,10 @@ impl Endpoint {
     }
 
     /// What we offer with a receive window of `window` segments.
-    fn params(&self, window: u64) -> Params {
-        let bytes = window * max_payload(usize::from(self.mtu)) as u64;
-        let least = MIN_STREAM_SEGMENTS * max_payload(usize::from(self.mtu)) as u64;
+    pub(super) fn params(&self, window: u64) -> Params {
+        let tail_len = if matches!(self.config.security, Security::Keys(_)) { TAG_LEN } else { CRC_LEN };
+        let payload = max_payload(usize::from(self.mtu), tail_len) as u64;
+        let (bytes, least) = (window * payload, MIN_STREAM_SEGMENTS * payload);
         // A quarter, so that streams that nobody reads do not take all of the connection; it grows with what is read.
         let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes).max(least);
         Params {
@@ -321,12 +395,25 @@ impl Endpoint {
         self.reply(Reply::Reset { dst: src, conn: open.conn, number: open.nonce, why });
     }
 
-    fn why_no_peer(&self, mac: MacAddr) -> Option<&'static str> {
+    pub(super) fn why_no_peer(&self, mac: MacAddr) -> Option<&'static str> {
         match mac {
             mac if mac == self.identity.mac => Some("it is our own"),
             mac if mac.is_multicast() || mac.is_broadcast() => Some("it is a group address"),
             mac if mac.is_zero() => Some("it is all zeros"),
             _ => None,
+        }
+    }
+}
+
+/// Why an open was refused, in words.
+pub(super) fn refusal(why: Reset) -> &'static str {
+    match why {
+        Reset::Full => "it has no room for another connection; try again later",
+        Reset::KeyRequired => "it takes sealed connections only; say --key FILE, with a key that it has",
+        Reset::PlainOnly => "it has no keys (--insecure); give it a key, or say --insecure here, too",
+        Reset::UnknownKey => "it does not have our key; put the key file there as well, or use one that it has",
+        Reset::UnknownConnection | Reset::NotListening => {
+            "nothing there accepts connections; start `farwire recv` or `farwire perf server`"
         }
     }
 }

@@ -28,7 +28,7 @@ struct Sent {
 
 impl Sent {
     fn new(src: MacAddr, kind: PacketType, (conn, number): (ConnId, u64), body: &[u8]) -> Sent {
-        let header = Header { kind, fin: false, trailer: false, length: body.len() as u16, conn, number };
+        let header = Header { kind, fin: false, trailer: false, seal: None, length: body.len() as u16, conn, number };
         Sent { src, dst: mac(0), header, body: body.to_vec() }
     }
 }
@@ -36,7 +36,7 @@ impl Sent {
 /// The next packet that an endpoint sends, if it has one.
 fn poll(from: &mut Endpoint, now: Nanos) -> Option<Sent> {
     let mut body = [0; 1500];
-    let Transmit { dst, header, content } = from.poll_transmit(now, &|_| false, &mut body)?;
+    let Transmit { dst, header, content, .. } = from.poll_transmit(now, &|_| false, &mut body)?;
     assert_eq!(content, Content::Body, "no stream is open here, and nobody pings");
     Some(Sent { src: from.identity.mac, dst, header, body: body[..usize::from(header.length)].to_vec() })
 }

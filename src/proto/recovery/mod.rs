@@ -238,6 +238,12 @@ impl Recovery {
         self.ring.lowest()
     }
 
+    /// The number below which everything has been acknowledged or is known to be lost, as far as ACKs have told.
+    pub fn settled(&self) -> u64 {
+        let told = self.loss.largest_acked().map_or(0, |largest| largest + 1);
+        told.min(self.ring.lowest())
+    }
+
     /// Wire bytes in flight.
     pub fn bytes_in_flight(&self) -> u64 {
         self.ring.bytes()

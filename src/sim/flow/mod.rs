@@ -84,7 +84,7 @@ impl Plan {
     /// # Panics
     /// Without a rate, nothing is a bottleneck.
     pub fn limit_bps(&self) -> f64 {
-        let payload = crate::proto::max_payload(self.mtu) as f64;
+        let payload = crate::proto::max_payload(self.mtu, crate::wire::CRC_LEN) as f64;
         let lost = self.forward.loss + self.forward.burst.map_or(0.0, |burst| burst.share);
         let rate = self.forward.rate.expect("a bottleneck").bps() as f64;
         rate * payload / wire_bytes(self.mtu + ETHERNET_LEN) as f64 * (1.0 - lost)

@@ -3,8 +3,9 @@
 use super::{Fault, PathPlan, Scenario, SessionPlan};
 use crate::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use crate::base::{Dice, Nanos, Rate};
+use crate::crypto::{Cipher, Key, Keyring, NamedKey, Rekey};
 use crate::link::impair::{Burst, Change, Profile, Queue, Reorder, What};
-use crate::proto::config::Config;
+use crate::proto::config::{Config, Security};
 use crate::proto::recovery::Algorithm;
 use crate::sim::host::HostPlan;
 use crate::sim::nic::NicPlan;
@@ -39,15 +40,33 @@ impl Scenario {
         let sessions = sessions(&mut dice, count, bulk, trouble_ns);
         let faults = faults(&mut dice, count, trouble_ns);
         let hosts = (0..count).map(|_| host(&mut dice, mtu, rate)).collect();
-        let mut scenario = Scenario { seed, hosts, paths, trouble_ns, sessions, faults, patience_ns: 0 };
+        let mut scenario = Scenario { seed, hosts, paths, trouble_ns, sessions, faults, sealed: false, patience_ns: 0 };
         let lasting = |fault: &Fault| matches!(fault, Fault::Die { .. } | Fault::Crash { .. });
         let timeout_ns = if scenario.has(lasting) { SHORT_TIMEOUT_NS + 20 * rtt_ns } else { IDLE_TIMEOUT_NS };
         for host in &mut scenario.hosts {
             host.proto.idle_timeout_ns = timeout_ns;
             host.proto.keep_alive_ns = timeout_ns / 3;
         }
+        keys(&mut dice, &mut scenario);
         scenario.patience_ns = patience_ns(&scenario);
         scenario
+    }
+}
+
+/// Keys in two worlds of three: one for all, and packet keys that are replaced often.
+fn keys(dice: &mut Dice, scenario: &mut Scenario) {
+    scenario.sealed = !dice.hits(333);
+    if !scenario.sealed {
+        return;
+    }
+    let mut secret = [0; 32];
+    secret.iter_mut().for_each(|byte| *byte = dice.draw() as u8);
+    let keyring = Keyring::new(NamedKey::new("all", Key::from_bytes(secret)));
+    for host in &mut scenario.hosts {
+        host.proto.security = Security::Keys(keyring.clone());
+        host.proto.cipher = dice.pick(&[Cipher::Aes256Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305]);
+        let often = Rekey { packets: dice.pick(&[1, 30, 1000]), after_ns: dice.spread(1e5, 1e10) as Nanos };
+        host.proto.rekey = if dice.hits(600) { often } else { Rekey::default() };
     }
 }
 

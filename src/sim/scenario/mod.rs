@@ -24,6 +24,8 @@ pub struct Scenario {
     pub sessions: Vec<SessionPlan>,
     /// What else happens, and when.
     pub faults: Vec<(Nanos, Fault)>,
+    /// There are keys: who changes packets on their way can at most make them be lost.
+    pub sealed: bool,
     /// Time from the end of the trouble until everything must be done.
     pub patience_ns: Nanos,
 }
@@ -106,7 +108,7 @@ pub enum Fault {
         dice: u64,
     },
     /// The same by somebody who writes another's address and makes the checksum right. Without keys that is believed,
-    /// so from here on only safety is asked for.
+    /// so from here on only safety is asked for; with keys it is as if nothing had happened.
     Tamper {
         /// What is changed, and in which frame.
         dice: u64,

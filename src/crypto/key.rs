@@ -1,0 +1,155 @@
+//! A pre-shared key: what two hosts share, and what is derived from it.
+
+use std::fmt;
+
+use super::mac::ReplyKey;
+use super::{Secret, derive};
+use crate::base::KeyId;
+
+/// What a key's text begins with, so that nobody takes it for something else.
+const PREFIX: &str = "farwire-key-1:";
+/// Hexadecimal digits of a key.
+const DIGITS: usize = 64;
+
+/// A secret that two hosts share. Shown nowhere but where it is asked for with [`Key::to_text`].
+#[derive(Clone)]
+pub struct Key {
+    secret: Box<Secret>,
+    id: KeyId,
+}
+
+/// Why a text is no key. Never says what the text was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It does not begin as a key does.
+    #[error("it holds no farwire key (a line that begins with {PREFIX}); make one with `farwire keygen FILE`")]
+    NoKey,
+    /// It does not have the length of one.
+    #[error("the key has {0} digits behind {PREFIX}, not {DIGITS}: a part of it is missing, or too much was pasted")]
+    Length(usize),
+    /// It has other characters than hexadecimal digits.
+    #[error("the key's character {0} behind {PREFIX} is no hexadecimal digit")]
+    Digit(usize),
+    /// It is all the same byte: a placeholder.
+    #[error("the key is one byte repeated: anybody can guess it; make one with `farwire keygen FILE`")]
+    Weak,
+    /// There is more than one.
+    #[error("it holds more than one key; put each into a file of its own, in one directory")]
+    Many,
+}
+
+impl Key {
+    /// A key of these bytes, which must be random.
+    pub fn from_bytes(bytes: [u8; 32]) -> Key {
+        let secret = Box::new(Secret::new(bytes));
+        let mut id = [0; 8];
+        id.copy_from_slice(&derive("farwire 2026-11-21 v1 key id", &**secret)[..8]);
+        Key { secret, id: KeyId(id) }
+    }
+
+    /// The key in a key file's text: empty lines and lines that begin with `#` are passed over.
+    ///
+    /// # Errors
+    /// If there is none, or more than one, or it is not whole.
+    pub fn parse(text: &str) -> Result<Key, KeyError> {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let digits = lines.next().and_then(|line| line.strip_prefix(PREFIX)).ok_or(KeyError::NoKey)?;
+        if lines.next().is_some() {
+            return Err(KeyError::Many);
+        }
+        if let Some(at) = digits.chars().position(|digit| !digit.is_ascii_hexdigit()) {
+            return Err(KeyError::Digit(at + 1));
+        }
+        if digits.len() != DIGITS {
+            return Err(KeyError::Length(digits.len()));
+        }
+        let mut bytes = Secret::default();
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).map_err(|_| KeyError::Digit(2 * at + 1))?;
+        }
+        if bytes.iter().all(|byte| *byte == bytes[0]) {
+            return Err(KeyError::Weak);
+        }
+        Ok(Key::from_bytes(*bytes))
+    }
+
+    /// The line of a key file. Whoever has it has the key.
+    pub fn to_text(&self) -> zeroize::Zeroizing<String> {
+        let mut text = zeroize::Zeroizing::new(String::with_capacity(PREFIX.len() + DIGITS + 1));
+        text.push_str(PREFIX);
+        for byte in self.secret.iter() {
+            text.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Its public name.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// What Noise mixes in.
+    pub(super) fn psk(&self) -> Secret {
+        derive("farwire 2026-11-21 v1 noise psk", &**self.secret)
+    }
+
+    /// What packets outside of a connection are authenticated with.
+    pub fn reply_key(&self) -> ReplyKey {
+        ReplyKey::new(derive("farwire 2026-11-21 v1 replies", &**self.secret))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key::from_bytes(std::array::from_fn(|at| at as u8))
+    }
+
+    #[test]
+    fn a_text_comes_back() {
+        let text = key().to_text();
+        assert_eq!(text.len(), PREFIX.len() + DIGITS + 1);
+        let again = Key::parse(&format!("# of the observatory\n\n  {}", *text)).unwrap();
+        assert_eq!((again.id(), &**again.secret), (key().id(), &**key().secret));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_being_shown() {
+        let good = key().to_text();
+        let cases = [
+            (String::new(), KeyError::NoKey),
+            ("# nothing\n".into(), KeyError::NoKey),
+            ("ssh-ed25519 AAAA".into(), KeyError::NoKey),
+            (good[..good.len() - 2].to_owned(), KeyError::Length(63)),
+            (format!("{}00", good.trim_end()), KeyError::Length(66)),
+            (good.replace("0a", "0g"), KeyError::Digit(22)),
+            (format!("{PREFIX}{}", "00".repeat(32)), KeyError::Weak),
+            (format!("{}{}", *good, *good), KeyError::Many),
+            (format!("{PREFIX}{}", "é".repeat(32)), KeyError::Digit(1)),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Key::parse(&text).map(|_| ()), Err(error), "{text}");
+            assert!(!error.to_string().contains("0102030405"));
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_show_itself_and_its_purposes_are_apart() {
+        let key = key();
+        let shown = format!("{key:?}");
+        assert!(shown.len() < 24 && !shown.contains("00010203"), "{shown}");
+        let other = Key::from_bytes([9; 32]);
+        assert_ne!(key.id(), other.id());
+        assert_ne!(*key.psk(), **key.secret);
+        assert_ne!(key.psk()[..8], key.id().0);
+    }
+}
