@@ -1,6 +1,8 @@
 //! How an endpoint is set up: one value, each setting with its default.
 
+use std::fmt::{self, Debug, Formatter};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Nanos, Rate};
@@ -23,6 +25,17 @@ pub struct EndpointConfig {
     pub(super) ethertype: u16,
     pub(super) vlan: Option<Vlan>,
     pub(super) capture: Option<PathBuf>,
+    pub(super) once_open: Option<Step>,
+}
+
+/// Something to do, which may fail for the reason that it tells.
+#[derive(Clone)]
+pub(super) struct Step(pub Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl Debug for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Step")
+    }
 }
 
 impl EndpointConfig {
@@ -44,6 +57,7 @@ impl EndpointConfig {
             ethertype: DEFAULT_ETHERTYPE,
             vlan: None,
             capture: None,
+            once_open: None,
         }
     }
 
@@ -58,6 +72,14 @@ impl EndpointConfig {
     #[must_use]
     pub fn capture(mut self, path: impl Into<PathBuf>) -> EndpointConfig {
         self.capture = Some(path.into());
+        self
+    }
+
+    /// What to do on the opening thread when link and capture are open and no worker runs yet. Threads inherit
+    /// capabilities: here a program gives up those that only opening needed. An error ends the opening.
+    #[must_use]
+    pub fn once_open(mut self, step: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> EndpointConfig {
+        self.once_open = Some(Step(Arc::new(step)));
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use super::config::{EndpointConfig, check_ethertype};
+use super::config::{EndpointConfig, Step, check_ethertype};
 use super::connection::Connection;
 use super::error::{AcceptError, EndpointStopped, OpenError};
 use crate::base::{MacAddr, Rate};
@@ -123,11 +123,10 @@ impl Endpoint {
             return Err(OpenError::RateBeyondLink { link: caps.name.clone(), rate, speed });
         }
         let worker = match &config.capture {
-            None => Worker::start(link, config.engine(), config.worker.clone())?,
+            None => start(link, &config)?,
             Some(path) => {
                 let tee = PcapTee::create(link, path, Box::new(clock::wall));
-                let tee = tee.map_err(|error| OpenError::Capture { path: path.clone(), error })?;
-                Worker::start(tee, config.engine(), config.worker.clone())?
+                start(tee.map_err(|error| OpenError::Capture { path: path.clone(), error })?, &config)?
             }
         };
         Ok(Endpoint { worker, config, incoming: Mutex::new(None), asking: Mutex::new(()), notes: Vec::new() })
@@ -252,6 +251,13 @@ impl Endpoint {
         self.snapshot()?;
         Ok(listening.insert(accepted).clone())
     }
+}
+
+fn start(link: impl Link + 'static, config: &EndpointConfig) -> Result<Worker, OpenError> {
+    if let Some(Step(step)) = &config.once_open {
+        step().map_err(OpenError::Step)?;
+    }
+    Ok(Worker::start(link, config.engine(), config.worker.clone())?)
 }
 
 fn check(config: &EndpointConfig) -> Result<(), OpenError> {

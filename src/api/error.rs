@@ -50,6 +50,9 @@ pub enum OpenError {
     /// That value is somebody else's, or none.
     #[error("{0}")]
     EtherType(String),
+    /// What was to be done once the link is open ([`EndpointConfig::once_open`](super::EndpointConfig::once_open)).
+    #[error("{0}")]
+    Step(String),
 }
 
 /// The endpoint was shut down, or its worker ended.

@@ -4,11 +4,13 @@ use serde_json::json;
 
 use super::exit::{self, Failure};
 use super::flags;
+use super::privilege::{Files, Rights};
 use super::show;
+use super::stop::Stop;
 
 /// Lists who answers.
-pub fn run(flags: &flags::Discover) -> Result<(), Failure> {
-    let endpoint = super::open::endpoint(&super::open::small(&flags.common))?;
+pub fn run(flags: &flags::Discover, stop: &Stop) -> Result<(), Failure> {
+    let endpoint = super::open::endpoint(&super::open::small(&flags.common), Rights::new(Files::None, None, stop)?)?;
     let found = endpoint.discover(flags.wait).map_err(Failure::local)?;
     if flags.common.json {
         let hosts: Vec<_> = found

@@ -4,16 +4,18 @@ use serde_json::json;
 
 use super::exit::{self, Failure};
 use super::flags::{self, Common, LinkKind};
+use super::privilege::{Files, Rights};
+use super::stop::Stop;
 use super::{open, show};
 use crate::apps::doctor::{self, Examination, Finding, Level};
 
 /// Looks, and shows each finding with the command that mends it.
-pub fn run(flags: &flags::Doctor) -> Result<(), Failure> {
+pub fn run(flags: &flags::Doctor, stop: &Stop) -> Result<(), Failure> {
     let common = &flags.common;
     if common.link == LinkKind::Packet {
         return Err(Failure::usage("--link packet needs no doctor: it works with every Ethernet interface"));
     }
-    let endpoint = open::config(common)?;
+    let endpoint = Rights::new(Files::None, None, stop)?.at_open(open::config(common)?);
     let mut findings = doctor::machine(open::umem(common));
     let interface = match open::interface(common) {
         Ok((interface, _)) => {

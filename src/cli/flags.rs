@@ -72,6 +72,9 @@ pub struct Recv {
     /// End after one transfer, with its exit code
     #[arg(long)]
     pub once: bool,
+    /// Once the link is open, become this user, who then writes what arrives (only root can say so)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
@@ -111,6 +114,9 @@ pub struct Perf {
     /// Name that the server answers to on the link [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// The server becomes this user once the link is open (only root can say so)
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,

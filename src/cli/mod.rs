@@ -11,6 +11,7 @@ mod notices;
 mod open;
 mod perf;
 mod ping;
+mod privilege;
 mod recv;
 mod send;
 mod show;
@@ -33,6 +34,9 @@ const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(failure) = privilege::harden() {
+        return end(failure);
+    }
     let stop = match Stop::listen() {
         Ok(stop) => stop,
         Err(error) => return end(Failure::local(format!("signals can't be listened for: {error}"))),
@@ -46,8 +50,8 @@ pub fn run() -> ExitCode {
         Command::Recv(flags) => recv::run(&flags, &stop),
         Command::Perf(flags) => perf::run(&flags, &stop),
         Command::Ping(flags) => ping::run(&flags, &stop),
-        Command::Doctor(flags) => doctor::run(&flags),
-        Command::Discover(flags) => discover::run(&flags),
+        Command::Doctor(flags) => doctor::run(&flags, &stop),
+        Command::Discover(flags) => discover::run(&flags, &stop),
     };
     match result {
         Ok(()) => ExitCode::from(exit::OK),

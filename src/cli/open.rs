@@ -4,6 +4,7 @@ use pnet::datalink::{self, NetworkInterface};
 
 use super::exit::Failure;
 use super::flags::{Cc, Common, LinkKind, OwnRate};
+use super::privilege::Rights;
 use super::show;
 use crate::api::{
     Algorithm, Endpoint, EndpointConfig, Mode, Nic, PacketConfig, XdpConfig, copied_chunk, default_umem_bytes,
@@ -14,12 +15,13 @@ const SMALL_UMEM: u64 = 16 << 20;
 /// Share of an AF_PACKET pool that is kept for receiving: what AF_XDP's fill ring keeps.
 const RX_SHARE: usize = 4;
 
-/// Opens an endpoint as the flags say, and tells on standard error what is in force.
+/// Opens an endpoint as the flags say, and tells on standard error what is in force. From then on the process has
+/// those rights only.
 ///
 /// # Errors
 /// Whatever is in the way, with the next step.
-pub fn endpoint(common: &Common) -> Result<Endpoint, Failure> {
-    let config = config(common)?;
+pub fn endpoint(common: &Common, rights: Rights) -> Result<Endpoint, Failure> {
+    let config = rights.at_open(config(common)?);
     let (interface, why) = interface(common)?;
     let endpoint = match common.link {
         LinkKind::Xdp => Endpoint::open_xdp(xdp(common, &interface), config)?,

@@ -10,6 +10,7 @@ use super::exit::Failure;
 use super::flags;
 use super::notices::Notices;
 use super::ping::{create_hgrm, microseconds};
+use super::privilege::{Files, Rights};
 use super::show;
 use super::stop::Stop;
 use crate::api::{AcceptError, Connection, Rate};
@@ -29,9 +30,12 @@ pub fn run(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
+    if flags.user.is_some() {
+        return Err(Failure::usage("--user is for `farwire perf server`; leave it out to measure"));
+    }
     let plan = plan(flags)?;
     let hgrm = flags.hgrm.as_deref().map(create_hgrm).transpose()?;
-    let endpoint = super::open::endpoint(&flags.common)?;
+    let endpoint = super::open::endpoint(&flags.common, Rights::new(Files::None, None, stop)?)?;
     let asked = Instant::now();
     let connection = super::connect(&endpoint, &flags.peer)?;
     let connect = asked.elapsed();
@@ -212,7 +216,8 @@ fn round_trips(of: &RoundTrips) -> Value {
 
 fn serve(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     let name = super::own_name(flags.name.as_ref())?;
-    let endpoint = super::open::endpoint(&flags.common)?;
+    let rights = Rights::new(Files::None, flags.user.as_deref(), stop)?;
+    let endpoint = super::open::endpoint(&flags.common, rights)?;
     endpoint.announce(&name, "perf")?;
     endpoint.listen().map_err(Failure::local)?;
     show::status(&format!("serving as {name} ({}); over there: farwire perf {name}", endpoint.mac()));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::flags;
+use super::privilege::{Files, Rights};
 use super::show;
 use super::stop::Stop;
 use crate::apps::ping::{self, PingPlan, PingResult};
@@ -18,7 +19,7 @@ const MICROSECOND: f64 = 1000.0;
 /// Pings and draws what came of it.
 pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     let file = flags.hgrm.as_deref().map(create_hgrm).transpose()?;
-    let endpoint = super::open::endpoint(&super::open::small(&flags.common))?;
+    let endpoint = super::open::endpoint(&super::open::small(&flags.common), Rights::new(Files::None, None, stop)?)?;
     let most = endpoint.caps().mtu;
     if flags.size > most {
         return Err(Failure::usage(format!("--size {}: the link takes {most} bytes at most", flags.size)));

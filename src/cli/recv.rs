@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::flags;
+use super::privilege::{Files, Rights};
 use super::send::{failed_line, summary};
 use super::show::{self, Ui};
 use super::stop::Stop;
@@ -27,11 +28,20 @@ const CLEAN_UP_WITHIN: Duration = Duration::from_secs(3);
 
 /// Receives until stopped, or once.
 pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
-    let target = target(&flags.dir)?;
+    let target = target(&flags.dir);
+    let files = if target == Target::Stdout { Files::None } else { Files::Written };
+    let rights = Rights::new(files, flags.user.as_deref(), stop)?;
+    // Where root can write, another user may not, and the other way round: that one tries it below.
+    if flags.user.is_none() {
+        try_out(&target)?;
+    }
     let once = flags.once || target == Target::Stdout;
     raise_descriptor_limit();
     let name = super::own_name(flags.name.as_ref())?;
-    let endpoint = super::open::endpoint(&flags.common)?;
+    let endpoint = super::open::endpoint(&flags.common, rights)?;
+    if let Some(user) = &flags.user {
+        try_out(&target).map_err(|Failure { message, .. }| Failure::local(format!("--user {user}: {message}")))?;
+    }
     endpoint.announce(&name, "recv")?;
     endpoint.listen().map_err(Failure::local)?;
     show::status(&format!(
@@ -203,13 +213,17 @@ fn closed_by_us(error: &TransferError) -> bool {
     )
 }
 
-/// Where to put things, tried once before anybody is told that we are here.
-fn target(dir: &Path) -> Result<Target, Failure> {
-    if dir == Path::new("-") {
-        return Ok(Target::Stdout);
+/// Where to put things.
+fn target(dir: &Path) -> Target {
+    if dir == Path::new("-") { Target::Stdout } else { Target::Directory(dir.to_owned()) }
+}
+
+/// Tries once whether things can be put there, before anybody is told that we are here.
+fn try_out(target: &Target) -> Result<(), Failure> {
+    match target {
+        Target::Stdout => Ok(()),
+        Target::Directory(dir) => Place::open(dir).map(drop).map_err(Failure::local),
     }
-    Place::open(dir).map_err(Failure::local)?;
-    Ok(Target::Directory(dir.to_owned()))
 }
 
 /// Many transfers at once need more descriptors than the usual 1024.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::exit::{self, Failure};
 use super::flags;
 use super::notices::Notices;
+use super::privilege::{Files, Rights};
 use super::show::{self, Ui};
 use super::stop::Stop;
 use crate::apps::transfer::tx::SendRun;
@@ -18,7 +19,7 @@ use crate::base::size;
 pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
     let (paths, peer) = paths_and_peer(&flags.paths_and_peer)?;
     let roots = roots(paths, &flags.stdin_name)?;
-    let endpoint = super::open::endpoint(&flags.common)?;
+    let endpoint = super::open::endpoint(&flags.common, Rights::new(Files::Read, None, stop)?)?;
     let connection = super::connect(&endpoint, peer)?;
     let _told = stop.tell(&connection);
     let _notices = Notices::of(&connection);

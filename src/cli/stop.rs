@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
 use super::exit;
 use crate::api::Connection;
@@ -29,6 +29,13 @@ pub struct Stop {
 struct Inner {
     requested: AtomicBool,
     connections: Mutex<Registry>,
+    listener: Mutex<Option<Listener>>,
+}
+
+/// The thread that signals are heard by.
+struct Listener {
+    handle: Handle,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -50,9 +57,27 @@ impl Stop {
     /// When the system has no place for it.
     pub fn listen() -> std::io::Result<Stop> {
         let stop = Stop::default();
+        stop.listen_anew()?;
+        Ok(stop)
+    }
+
+    /// Listens on a new thread instead of the old one. A thread keeps the capabilities that it was started with, so
+    /// whoever has given up some has to do without threads from before.
+    ///
+    /// # Errors
+    /// When the system has no place for it.
+    pub fn listen_anew(&self) -> std::io::Result<()> {
+        // First the new one, then the end of the old one: no signal falls between them.
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        let seen = stop.clone();
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut listener = self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Listener { handle, thread }) = listener.take() {
+            handle.close();
+            // It only listens, so there is nothing that it could have to say.
+            let _ = thread.join();
+        }
+        let handle = signals.handle();
+        let seen = self.clone();
+        let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let mut first: Option<Instant> = None;
             for _ in signals.forever() {
                 match first {
@@ -68,7 +93,8 @@ impl Stop {
                 });
             }
         })?;
-        Ok(stop)
+        *listener = Some(Listener { handle, thread });
+        Ok(())
     }
 
     /// Whether the user has asked for an end.

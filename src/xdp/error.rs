@@ -132,8 +132,8 @@ pub enum XdpError {
     },
     /// The process lacks capabilities.
     #[error(
-        "{link}: {operation} is not permitted: {missing} missing; run as root, or `setcap \
-         cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep` on the binary"
+        "{link}: {operation} is not permitted: {missing} missing; run as root, or give the binary what it needs: \
+         `tools/setup --caps`, which says `setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep`"
     )]
     Privilege {
         /// The queue.

@@ -54,7 +54,7 @@ mod tests {
     fn the_error_names_what_is_missing() {
         let text = refused(&XdpConfig::new("eth1"), "attaching the XDP program").to_string();
         assert!(text.starts_with("eth1 queue 0: attaching the XDP program is not permitted: "), "{text}");
-        assert!(text.contains("setcap cap_net_raw"), "{text}");
+        assert!(text.contains("tools/setup --caps") && text.contains("setcap cap_net_raw"), "{text}");
         for name in missing() {
             assert!(text.contains(name), "{text}");
         }

@@ -268,6 +268,11 @@ impl Running {
         self.wait()
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended by itself.
     pub fn is_over(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

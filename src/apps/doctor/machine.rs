@@ -16,7 +16,7 @@ const CAPABILITIES: [(u32, &str, &str, Option<u32>); 4] = [
 ];
 const CAP_IPC_LOCK: u32 = 14;
 /// The command that gives the binary what it needs without root.
-const SETCAP: &str = "run as root, or: setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep $(which farwire)";
+const SETCAP: &str = "run as root, or give the binary what it needs: tools/setup --caps";
 
 /// The kernel, and what its version means for AF_XDP.
 pub fn kernel() -> Finding {

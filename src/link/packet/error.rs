@@ -22,7 +22,7 @@ pub enum OpenError {
     /// The process may not open AF_PACKET sockets.
     #[error(
         "{interface}: opening AF_PACKET was refused (EPERM); run as root or give the program the capability: \
-         setcap cap_net_raw+ep PROGRAM"
+         tools/setup --caps, or setcap cap_net_raw+ep PROGRAM"
     )]
     NotPermitted {
         /// The interface's name.

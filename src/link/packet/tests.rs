@@ -270,5 +270,5 @@ fn what_cannot_be_opened_says_what_to_do() {
 #[test]
 fn without_the_capability_the_error_names_it() {
     let error = socket::refused("eth1", "socket", Errno::EPERM.into()).to_string();
-    assert!(error.contains("eth1") && error.contains("setcap cap_net_raw+ep"), "{error}");
+    assert!(error.contains("eth1") && error.contains("tools/setup --caps, or setcap cap_net_raw+ep"), "{error}");
 }
