@@ -80,7 +80,8 @@ impl Request {
         for (to, from) in bytes.iter_mut().zip(name.bytes()) {
             *to = from as libc::c_char;
         }
-        let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        // Any family answers; this one is there without IP, and a service may be denied the others.
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         Ok(Some(Request { socket, name: bytes }))
     }
 

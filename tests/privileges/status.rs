@@ -1,5 +1,7 @@
 //! What the kernel says about the rights of a process: of each of its threads, since each has its own.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
