@@ -20,7 +20,7 @@ use command::{B_MAC, BINARY, Running, Scene, content};
 use lab::InUse;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
-use status::{Status, is_closed_to_its_user, threads};
+use status::{Status, core_limits, is_closed_to_its_user, threads};
 use tempfile::TempDir;
 
 const SETUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools", "/setup");
@@ -125,6 +125,7 @@ fn an_ordinary_user_with_file_capabilities_moves_files_and_keeps_none() {
     assert_only(&rights, 0);
     assert!(rights.iter().all(|thread| thread.is_wholly(UID, UID)), "{rights:?}");
     assert!(is_closed_to_its_user(recv.id()));
+    assert_eq!(core_limits(recv.id()), ["0", "0"]);
 
     let told = recv.interrupt();
     told.fails_with(0);

@@ -1,12 +1,14 @@
 //! Small types without a protocol word in them: time, rates, sizes, ids, bitmaps over a sequence,
 //! a timer wheel, seeded dice.
 //!
-//! Decides: nothing. Called by: every other room. Invariant: pure; no clock is read here.
+//! Decides: nothing. Called by: every other room. Invariant: pure, but for `resident`, which locks memory; no clock is
+//! read here.
 
 pub mod bitmap;
 pub mod dice;
 pub mod ids;
 pub mod rate;
+pub mod resident;
 pub mod size;
 pub mod time;
 pub mod wheel;

@@ -28,6 +28,13 @@ pub fn is_closed_to_its_user(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}/environ")).expect("it runs").uid() == 0
 }
 
+/// The longest core dump that the process could leave, as `ulimit -c` has it: soft and hard limit.
+pub fn core_limits(pid: u32) -> Vec<String> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    line.split_whitespace().take(2).map(str::to_owned).collect()
+}
+
 impl Status {
     pub fn text(&self, field: &str) -> &str {
         &self.0[field]
