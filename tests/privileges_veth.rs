@@ -197,7 +197,9 @@ fn a_user_that_cannot_be_become_is_refused_before_anybody_is_heard() {
     // The scene's own directory is closed to everybody but root.
     scene.run("b", &recv("nobody", scene.to())).says(4, &["--user nobody", scene.to()]);
     let closed = public.own_directory("closed", UID);
-    scene.run("b", &recv("nobody", &closed)).says(4, &["--user nobody", &closed]);
+    scene
+        .run("b", &recv("nobody", &closed))
+        .says(4, &["--user nobody", &closed, "user nobody must be able to reach it"]);
     assert!(public.setup(&[]).status.success());
     let to = public.own_directory("to", UID);
     let told = scene.run("b", &public.as_user(&["recv", "-i", "eth1", "--user", "nobody", &to]));

@@ -40,7 +40,9 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
     let name = super::own_name(flags.name.as_ref())?;
     let endpoint = super::open::endpoint(&flags.common, rights)?;
     if let Some(user) = &flags.user {
-        try_out(&target).map_err(|Failure { message, .. }| Failure::local(format!("--user {user}: {message}")))?;
+        try_out(&target).map_err(|Failure { message, .. }| {
+            Failure::local(format!("--user {user}: {message}; user {user} must be able to reach it and to write there"))
+        })?;
     }
     endpoint.announce(&name, "recv")?;
     endpoint.listen().map_err(Failure::local)?;
