@@ -31,6 +31,11 @@ const CONFINED: &str = "FARWIRE_TEST_CONFINED";
 /// Set for the same: a system call that the filter leaves out.
 const WITHOUT: &str = "FARWIRE_TEST_WITHOUT";
 
+/// ProtectSystem=strict, StateDirectory=, ProtectKernelTunables=, ProtectProc= and ProcSubset=, in a mount namespace of
+/// the command's own: all is read-only but the one directory, and of /proc there are only its own processes.
+const MOUNTS: &str = "mount --bind $STATE $STATE && mount -o remount,bind,ro / && mount -o remount,bind,ro /sys && \
+    mount -t proc -o hidepid=invisible,subset=pid none /proc && exec \"$@\"";
+
 /// Where a test can't run without systemd-analyze, this ends it: loudly, unless that is known.
 macro_rules! needs_systemd_analyze {
     () => {
@@ -121,11 +126,12 @@ impl Installed {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// The unit's command with its user's, its capabilities and its filter in force, started in host b.
+    /// The unit's command with its user, capabilities, filter and view of the file system, started in host b.
     fn start(&self, scene: &Scene, environment: &str) -> Running {
         let unit = Unit::parse(UNIT);
         let command = unit.one("ExecStart").replace("/usr/local/bin/farwire", &self.path("farwire"));
         let command = command.replace("%I", "eth1").replace("/var/lib/farwire", &self.path("to"));
+        let mounts = ["env", &format!("STATE={}", self.path("to")), "unshare", "--mount", "sh", "-c", MOUNTS, "sh"];
         let words = [
             "setpriv".to_owned(),
             format!("--reuid={UID}"),
@@ -141,7 +147,7 @@ impl Installed {
             self.path("test"),
         ];
         let child = ["--exact", "confined", "--nocapture"].map(str::to_owned);
-        scene.start("b", &[&words[..], &child].concat())
+        scene.start("b", &[&mounts.map(str::to_owned)[..], &words, &child].concat())
     }
 }
 
@@ -159,6 +165,8 @@ fn the_command_works_within_what_the_unit_allows() {
         assert!(thread.text("Seccomp") == "2" && thread.text("NoNewPrivs") == "1", "{thread:?}");
         assert!(thread.is_wholly(UID, UID), "{thread:?}");
     }
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", recv.id())).unwrap();
+    assert!(mounts.contains("subset=pid"), "the mounts are not in force: {mounts}");
     assert!(is_closed_to_its_user(recv.id()), "it could be traced by its user's other processes");
     let told = recv.interrupt();
     told.fails_with(0);
