@@ -1,6 +1,7 @@
 //! Benchmarks of farwire beside its peers, and of the machine that they run on.
 
 mod compare;
+mod handshake;
 mod instr;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
@@ -36,6 +37,8 @@ enum What {
     Instr(instr::Options),
     /// The same over long paths of the simulator, with more and more packets in flight: whether the cost stays flat.
     InFlight(instr::flat::Options),
+    /// Connections opened and closed a second with a key, both ends on one core.
+    Handshake(handshake::Options),
     /// Bulk goodput and CPU time: raw AF_XDP, farwire, the kernel's TCP, interleaved on one veth pair.
     Compare(compare::Options),
     /// Round trips of 64 bytes: farwire, raw AF_XDP, the kernel's UDP and TCP, in turn on one veth pair.
@@ -74,6 +77,7 @@ impl What {
             What::Pump(options) => pump::run(options),
             What::Pingpong(options) => pingpong::run(options),
             What::Instr(options) => instr::run(options),
+            What::Handshake(options) => handshake::run(options),
             What::Compare(options) => compare::run(options),
             What::Latency(options) => latency::run(options),
             What::Memory(options) => memory::run(options),

@@ -55,6 +55,9 @@ pub struct Scene {
     /// MTU of the link.
     #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=9000))]
     mtu: u16,
+    /// What packets are sealed with: none, aes (AES-256-GCM) or chacha (ChaCha20-Poly1305).
+    #[arg(long, default_value = "none", value_parser = ["none", "aes", "chacha"])]
+    seal: String,
 }
 
 /// One run under valgrind (hidden).
@@ -101,7 +104,7 @@ pub fn run_inside(run: &Run) -> anyhow::Result<()> {
 }
 
 fn profile(options: &Options, side: &str, toggle: &str, segments: u64) -> anyhow::Result<(Profile, world::Counts)> {
-    let Scene { cc, rate, step_us, mtu } = &options.scene;
+    let Scene { cc, rate, step_us, mtu, seal } = &options.scene;
     let (segments, rate, step_us, mtu) =
         (segments.to_string(), rate.bps().to_string(), step_us.to_string(), mtu.to_string());
     let run = valgrind::Run { name: side, toggles: &[toggle], zero_before: None, callers: 0 };
@@ -117,5 +120,7 @@ fn profile(options: &Options, side: &str, toggle: &str, segments: u64) -> anyhow
         &step_us,
         "--mtu",
         &mtu,
+        "--seal",
+        seal,
     ])
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use super::callgrind::{Place, Profile};
 
 /// In the order of the table. What does not count as protocol path comes last.
-pub const ROOMS: &[&str] = &["engine", "ports", "proto", "recovery", "wire", "obs", "base", OTHER, CRC, LINK];
+pub const ROOMS: &[&str] = &["engine", "ports", "proto", "recovery", "wire", "obs", "base", OTHER, CRC, CRYPTO, LINK];
 /// The checksum of every packet, told apart since its cost depends on what the CPU is good at.
 pub const CRC: &str = "crc32c";
+/// The sealing of every packet, likewise. Valgrind's CPU has AES and carry-less multiplication, but no AVX-512.
+pub const CRYPTO: &str = "crypto";
 /// The link in memory and its copy, or the simulator's card: not there when a NIC moves the frames.
 pub const LINK: &str = "memory link";
 
@@ -23,6 +25,9 @@ pub fn room_of(place: &Place) -> &'static str {
 fn by_file(file: &str) -> Option<&'static str> {
     if file.contains("/crc-fast-") {
         return Some(CRC);
+    }
+    if file.contains("/aws-lc-") || file.contains("aws_lc_") {
+        return Some(CRYPTO);
     }
     if file.contains("/hdrhistogram-") {
         return Some("obs");
@@ -43,6 +48,7 @@ fn by_file(file: &str) -> Option<&'static str> {
         ("proto/recovery/", "recovery"),
         ("proto/received", "recovery"),
         ("proto/", "proto"),
+        ("crypto/", CRYPTO),
         ("wire/", "wire"),
         ("obs/", "obs"),
         ("base/", "base"),
@@ -55,6 +61,8 @@ fn by_file(file: &str) -> Option<&'static str> {
 fn by_function(function: &str) -> Option<&'static str> {
     let names = [
         ("crc_fast::", CRC),
+        ("aws_lc_", CRYPTO),
+        ("farwire::crypto::", CRYPTO),
         ("hdrhistogram::", "obs"),
         ("farwire::link::memory::", LINK),
         ("farwire::link::pool::", LINK),

@@ -7,13 +7,14 @@ use anyhow::{Context, bail};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use farwire::base::Nanos;
 use farwire::base::time::{MICROSECOND, SECOND};
+use farwire::crypto::{Cipher, Key, Keyring, NamedKey};
 use farwire::engine::port::{
     Command, Commit, ConnPort, ConnectOptions, Doorbell, RecvPort, SendPort, Snapshot, StreamPort,
 };
 use farwire::engine::{Engine, EngineConfig};
 use farwire::link::Link;
 use farwire::link::memory::{MemoryConfig, MemoryLink, pair};
-use farwire::proto::config::Config;
+use farwire::proto::config::{Config, Security};
 use farwire::proto::recovery::Algorithm;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,7 @@ impl World {
         let memory =
             MemoryConfig { mtu: usize::from(scene.mtu), frames: 8192, rx_reserve: 2048, ..MemoryConfig::default() };
         let (ours, theirs) = pair(memory);
-        let proto = Config { algorithm, ..Config::default() };
+        let proto = sealed(Config { algorithm, ..Config::default() }, &scene.seal);
         Ok(World {
             now: SECOND,
             step_ns: scene.step_us * MICROSECOND,
@@ -154,6 +155,17 @@ impl World {
         self.step();
         answer.try_recv().context("no snapshot")
     }
+}
+
+/// The same settings, with a key that both sides have.
+fn sealed(proto: Config, seal: &str) -> Config {
+    let cipher = match seal {
+        "aes" => Cipher::Aes256Gcm,
+        "chacha" => Cipher::ChaCha20Poly1305,
+        _ => return proto,
+    };
+    let keys = Keyring::new(NamedKey::new("bench", Key::from_bytes(*b"a key no secret is kept with ...")));
+    Config { security: Security::Keys(keys), cipher, ..proto }
 }
 
 /// Callgrind counts while this runs. The names keep the compiler from making one function of the two.

@@ -49,7 +49,7 @@ impl Rates {
 
 impl Bucket {
     fn is_free(&self, now: Nanos, every_ns: Nanos) -> bool {
-        self.next_ns.saturating_sub(now) < every_ns.saturating_mul(BURST)
+        every_ns == 0 || self.next_ns.saturating_sub(now) < every_ns.saturating_mul(BURST)
     }
 
     fn take(&mut self, now: Nanos, every_ns: Nanos) {
