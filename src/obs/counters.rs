@@ -49,6 +49,8 @@ counters! {
     tx_acks,
     /// ACK items received.
     rx_acks,
+    /// ACK items received that name what was never sent: each has closed its connection.
+    false_acks,
     /// Tail probes sent.
     tail_probes,
     /// Dropped: not our EtherType, or not addressed to us.

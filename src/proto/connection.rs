@@ -16,7 +16,7 @@ use super::lifecycle::{Event as Life, State, next};
 use super::output::{Event, Output};
 use super::ping::Pinger;
 use super::received::Received;
-use super::recovery::{Outcome, Recovery, RecoveryConfig};
+use super::recovery::{DecoyKey, DecoyKeys, Outcome, Recovery, RecoveryConfig};
 use super::sched::Scheduler;
 use super::sealing::Sealing;
 use super::segment::SegmentTable;
@@ -42,6 +42,7 @@ pub(super) struct Cx<'a> {
     pub budget: &'a mut RxBudget,
     /// Connections that their initiators have not confirmed.
     pub half_open: &'a mut usize,
+    pub decoys: &'a mut DecoyKeys,
     pub counters: &'a mut Counters,
     pub out: &'a mut Output,
 }
@@ -145,7 +146,7 @@ impl Connection {
             state,
             local,
             remote,
-            recovery: new_recovery(config, local.mtu.min(remote.mtu), INITIAL_RTT_NS, frames),
+            recovery: new_recovery(config, local.mtu.min(remote.mtu), INITIAL_RTT_NS, frames, None),
             received: Received::new(super::recovery::MAX_SPAN),
             outcome: Outcome::default(),
             by_id: BTreeMap::new(),
@@ -193,13 +194,14 @@ impl Connection {
     }
 
     /// The other side's terms are known: what depends on them is made anew.
-    pub fn on_terms(&mut self, cx: &Cx<'_>, remote: Params, rtt_ns: Option<Nanos>) {
+    pub fn on_terms(&mut self, cx: &mut Cx<'_>, remote: Params, rtt_ns: Option<Nanos>) {
         self.remote = remote;
         self.credit_limit = remote.conn_credit;
         self.streams_allowed = u64::from(remote.streams);
         let mtu = self.local.mtu.min(remote.mtu);
         self.sched = Scheduler::new(self.max_payload());
-        self.recovery = new_recovery(cx.config, mtu, rtt_ns.unwrap_or(INITIAL_RTT_NS), cx.frames);
+        let key = cx.decoys.draw();
+        self.recovery = new_recovery(cx.config, mtu, rtt_ns.unwrap_or(INITIAL_RTT_NS), cx.frames, Some(key));
         self.received.set_patience(self.recovery.rtt().patience_ns());
     }
 
@@ -440,9 +442,10 @@ impl Connection {
     }
 }
 
-fn new_recovery(config: &Config, mtu: u16, initial_rtt_ns: Nanos, frames: usize) -> Recovery {
+fn new_recovery(config: &Config, mtu: u16, initial_rtt_ns: Nanos, frames: usize, decoys: Option<DecoyKey>) -> Recovery {
     let mut settings = RecoveryConfig::new(config.algorithm, mtu);
     settings.initial_rtt_ns = initial_rtt_ns;
     settings.max_in_flight = frames as u64;
+    settings.decoys = decoys;
     Recovery::new(&settings)
 }

@@ -24,6 +24,8 @@ pub mod code {
     pub const SHUTDOWN: u32 = 2;
     /// The connection's key is taken no longer, or has sealed all that it may.
     pub const KEY: u32 = 3;
+    /// The peer acknowledged what it can't have received.
+    pub const FALSE_ACK: u32 = 4;
 }
 
 /// What becomes of a received packet's frame.
@@ -322,7 +324,11 @@ impl Connection {
         let mut outcome = std::mem::take(&mut self.outcome);
         match self.recovery.on_ack(cx.now, ack, &mut outcome) {
             Ok(()) => self.on_outcome(cx, &outcome),
-            Err(_) => self.violation(cx, "it acknowledged a packet that was never sent"),
+            Err(_) => {
+                const WHAT: &str = "it acknowledged a packet that was never sent";
+                cx.counters.false_acks += 1;
+                self.abort(cx, code::FALSE_ACK, WHAT, CloseReason::Violation(WHAT));
+            }
         }
         outcome.clear();
         self.outcome = outcome;

@@ -30,6 +30,10 @@ const OVERSLEPT: Nanos = 8;
 /// Control packets in flight that carry something to be told again if lost. Honest peers acknowledge within a round
 /// trip, in which not one packet per turn of 20 µs is sent, even at 300 ms. Higher: what silence can make us keep.
 const MAX_RECORDS: usize = 1 << 14;
+/// Of the numbers of packets that ask for nothing (pings, ACKs), one in so many is followed by a packet that tells the
+/// lowest number in flight: a peer waits for all that are above, as far as its window reaches, 2^22. Lower: packets for
+/// nothing. Higher: where it comes close to that window, a few lost ones end a connection that only pings.
+const LOWEST_EVERY: u64 = 1 << 16;
 /// An ACK item without its words, and the trailer's length: what a segment must leave free to carry an ACK at all.
 const ACK_FIXED_LEN: usize = 1 + 8 + 4 + 8 + 8 + 2 + TRAILER_LEN;
 
@@ -335,6 +339,7 @@ impl Connection {
         sent.len = (ETHERNET_LEN + len + self.tail_len()).max(MIN_FRAME_LEN) as u16;
         let number = self.recovery.on_sent(cx.now, sent, eliciting);
         self.choose_phase(cx, number);
+        self.control.pending.probe |= !eliciting && number.is_multiple_of(LOWEST_EVERY) && number > 0;
         number
     }
 

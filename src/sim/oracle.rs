@@ -57,7 +57,7 @@ pub fn check_bounds(index: usize, host: &Host, scenario: &Scenario) -> Result<()
 /// Where it is none.
 pub fn check_reason(side: &Side, torn: bool) -> Result<(), String> {
     let Some(reason) = side.closed() else { return Ok(()) };
-    let broken = matches!(reason, CloseReason::Violation(_)) || matches!(reason, CloseReason::Peer { code: 1, .. });
+    let broken = matches!(reason, CloseReason::Violation(_)) || matches!(reason, CloseReason::Peer { code: 1 | 4, .. });
     if broken || !torn && *reason != CloseReason::Finished {
         return Err(format!("{}closed: {reason}", side.picture()));
     }

@@ -9,14 +9,16 @@ use std::collections::VecDeque;
 use farwire::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use farwire::base::{Nanos, Rate};
 use farwire::proto::received::{Received, Seen};
-use farwire::proto::recovery::{Algorithm, MAX_SPAN, Outcome, Recovery, RecoveryConfig, SendPermit, SentPacket};
+use farwire::proto::recovery::{
+    Algorithm, DecoyKey, MAX_SPAN, Outcome, Recovery, RecoveryConfig, SendPermit, SentPacket,
+};
 
 use super::script::{Script, take};
 use model::Model;
 use told::Told;
 
-/// Packets of one input: more only take time.
-const MAX_PACKETS: usize = 20_000;
+/// Packets of one input, or nearly: more only take time. All numbers that are left out are remembered for as long.
+const MAX_PACKETS: usize = 16_000;
 /// No script waits beyond this: who acknowledges later with each timeout makes the next one longer, in centuries.
 const LAST_NS: Nanos = 3600 * SECOND;
 /// ACKs that are remembered, to arrive again.
@@ -51,10 +53,13 @@ struct World {
 
 impl World {
     fn new(script: &mut Script<'_>) -> World {
-        let rate = Rate::nearest(1e6 * f64::from(1_u32 << script.below(16)));
+        let doublings = script.below(16);
+        let rate = Rate::nearest(1e6 * f64::from(1_u32 << doublings));
         let algorithms = [Algorithm::Fixed(rate), Algorithm::Auto, Algorithm::Bbr, Algorithm::Cubic, Algorithm::Reno];
         let mut config = RecoveryConfig::new(algorithms[script.below(algorithms.len())], 1500);
         config.max_in_flight = if script.byte() == 0 { MAX_SPAN } else { script.number().max(1) };
+        // In every other world some numbers are never sent.
+        config.decoys = (doublings % 2 == 1).then_some(DecoyKey([doublings as u8; 32]));
         World {
             now: SECOND,
             sender: Recovery::new(&config),

@@ -7,6 +7,8 @@ use super::told::Told;
 /// What became of a packet number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
+    /// It was never sent: who says that it has arrived is caught.
+    LeftOut,
     /// It asked for nothing.
     Quiet,
     InFlight,
@@ -59,7 +61,9 @@ impl Model {
     }
 
     pub fn on_sent(&mut self, number: u64, eliciting: bool, wire_bytes: u64) {
-        assert_eq!(number, self.next(), "a number twice, or left out");
+        assert!(number >= self.next() && number < self.next() + 8, "a number twice, or many left out");
+        self.fates.resize(number as usize, (Fate::LeftOut, 0));
+        self.arrived.resize(number as usize, false);
         self.fates.push((if eliciting { Fate::InFlight } else { Fate::Quiet }, wire_bytes));
         self.arrived.push(false);
         if eliciting {
@@ -96,6 +100,11 @@ impl Model {
         }
         let named = |number: u64| number == ack.largest || ack.has(number);
         let is = |number: u64, fate: Fate| self.fates[number as usize].0 == fate;
+        // Below its floor an ACK speaks of what is in flight: the rest may just be waited for no longer.
+        let caught = |n: u64| is(n, Fate::LeftOut) && (named(n) || (self.lowest()..ack.floor).contains(&n));
+        if (0..self.next()).any(caught) {
+            return None;
+        }
         let acked = |n: &u64| is(*n, Fate::InFlight) && (named(*n) || *n < ack.floor);
         let mut spoken_of: Vec<u64> = ack.range(self.next()).chain([ack.largest]).collect();
         spoken_of.sort_unstable();

@@ -23,6 +23,7 @@ use super::flow::RxBudget;
 use super::lifecycle::{Event as Life, State};
 use super::output::{Event, Output, Transmit};
 use super::ping::{PingRun, Pinger};
+use super::recovery::DecoyKeys;
 use super::rx::{Fate, code};
 use super::segment::{SegmentTable, TxState};
 use super::stream::Stream;
@@ -92,6 +93,7 @@ pub struct Endpoint {
     rates: Rates,
     listening: bool,
     discovery: Discovery,
+    decoys: DecoyKeys,
     counters: Counters,
     out: Output,
 }
@@ -122,6 +124,7 @@ impl Endpoint {
             rates,
             listening: false,
             discovery: Discovery::default(),
+            decoys: DecoyKeys::new(&seed),
             counters: Counters::default(),
             out: Output::default(),
         }
@@ -422,6 +425,7 @@ impl Endpoint {
             segments: &mut self.segments,
             budget: &mut self.budget,
             half_open: &mut self.half_open,
+            decoys: &mut self.decoys,
             counters: &mut self.counters,
             out: &mut self.out,
         };

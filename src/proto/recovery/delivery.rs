@@ -138,6 +138,11 @@ impl DeliverySampler {
         now >= self.flight_until_ns
     }
 
+    /// The next packet begins a flight, whenever it is sent.
+    pub fn end_flight(&mut self) {
+        self.flight_until_ns = 0;
+    }
+
     /// A packet is sent that begins a flight. True when it ends a time of silence: nothing is in flight, and there was
     /// nothing to send.
     pub fn begin_flight(&mut self, sending: &Sending) -> bool {

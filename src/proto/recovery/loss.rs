@@ -1,5 +1,6 @@
 //! Loss detection: packet threshold, time threshold (RACK), tail probe, persistent congestion; RFC 9002 with bitmaps.
 
+use super::decoys::Decoys;
 use super::rtt::Rtt;
 use super::sent::{Sent, SentRing};
 use crate::base::Nanos;
@@ -129,7 +130,7 @@ impl LossDetector {
     ///
     /// Numbers rise with time, so the first packet that is not lost ends the look: each packet is looked at once, and
     /// one more each time.
-    pub fn detect(&mut self, now: Nanos, ring: &mut SentRing, rtt: &Rtt, out: &mut Vec<Sent>) -> Lost {
+    pub fn detect(&mut self, now: Nanos, ring: &mut SentRing, decoys: &Decoys, rtt: &Rtt, out: &mut Vec<Sent>) -> Lost {
         self.loss_at = None;
         let mut lost = Lost::default();
         let Some(largest_acked) = self.largest_acked else { return lost };
@@ -141,7 +142,8 @@ impl LossDetector {
                 break;
             }
             let due = first.packet.sent_ns + delay;
-            if first.number + self.packet_threshold >= told && due > now {
+            let overtaken = || told - first.number - decoys.count(first.number, told);
+            if due > now && overtaken() <= self.packet_threshold {
                 self.loss_at = Some(due);
                 break;
             }
@@ -163,11 +165,10 @@ impl LossDetector {
         lost
     }
 
-    /// A packet that was held for lost has arrived: true when with it all losses behind the last reduction were false.
-    pub fn on_spurious(&mut self, sent: &Sent, largest_before: Option<u64>) -> bool {
-        // How far the packet was overtaken, as known before this ACK: at least what made us take it for lost.
-        let distance = largest_before.unwrap_or(0).saturating_sub(sent.number) + 1;
-        self.packet_threshold = self.packet_threshold.max(distance.min(PACKET_THRESHOLD_MAX));
+    /// A packet that was held for lost has arrived, `overtaken` by so many: true when with it all losses behind the
+    /// last reduction were false.
+    pub fn on_spurious(&mut self, sent: &Sent, overtaken: u64) -> bool {
+        self.packet_threshold = self.packet_threshold.max(overtaken.min(PACKET_THRESHOLD_MAX));
         let episode = &mut self.episode;
         if !episode.widened {
             episode.widened = true;

@@ -6,6 +6,7 @@
 //! cost is O(1) over its life, whatever is in flight.
 
 pub mod congestion;
+mod decoys;
 mod delivery;
 mod loss;
 mod outcome;
@@ -16,6 +17,7 @@ mod sent;
 mod tests;
 
 pub use congestion::{Algorithm, Notice, Why};
+pub use decoys::{DecoyKey, DecoyKeys};
 pub use delivery::RateSample;
 pub use loss::GRANULARITY_NS;
 pub use outcome::{AckError, Outcome, RecoveryStats, SendPermit};
@@ -30,6 +32,7 @@ use crate::base::size::wire_bytes;
 use crate::base::time::{MICROSECOND, MILLISECOND};
 use crate::wire::Ack;
 use congestion::{AckSample, Controller, LossSample, Totals};
+use decoys::Decoys;
 use delivery::{AtSending, DeliverySampler, Sending};
 use loss::{LossDetector, Lost};
 use pacing::{Pace, Pacer};
@@ -48,6 +51,8 @@ pub struct RecoveryConfig {
     pub initial_rtt_ns: Nanos,
     /// Most packets in flight; at most [`MAX_SPAN`] minus one word counts.
     pub max_in_flight: u64,
+    /// What the numbers that are never sent are drawn with; without it all are sent.
+    pub decoys: Option<DecoyKey>,
 }
 
 impl RecoveryConfig {
@@ -60,6 +65,7 @@ impl RecoveryConfig {
             max_ack_delay_ns: 200 * MICROSECOND,
             initial_rtt_ns: MILLISECOND,
             max_in_flight: MAX_SPAN,
+            decoys: None,
         }
     }
 }
@@ -75,6 +81,7 @@ struct Counts {
 /// The sender's half of reliability, for one direction of one connection.
 pub struct Recovery {
     ring: SentRing,
+    decoys: Decoys,
     mtu_wire_bytes: u64,
     loss: LossDetector,
     rtt: Rtt,
@@ -105,6 +112,7 @@ impl Recovery {
         let controller = config.algorithm.start(config, mtu_wire_bytes, &rtt);
         let mut recovery = Recovery {
             ring: SentRing::default(),
+            decoys: Decoys::new(config.decoys),
             mtu_wire_bytes,
             loss: LossDetector::new(config.max_ack_delay_ns),
             rtt,
@@ -132,14 +140,18 @@ impl Recovery {
         self.retune();
     }
 
-    /// The number that the next [`on_sent`](Self::on_sent) takes.
+    /// The number that the next [`on_sent`](Self::on_sent) takes, or a higher one where this is never sent.
     pub fn next_number(&self) -> u64 {
         self.ring.next()
     }
 
-    /// A packet was sent. One that asks for no acknowledgement (ACK only) takes a number and is forgotten.
+    /// A packet is sent, under the number that this tells. One that asks for no acknowledgement (ACK only) takes a
+    /// number and is forgotten.
     pub fn on_sent(&mut self, now: Nanos, mut packet: SentPacket, eliciting: bool) -> u64 {
-        let number = self.ring.next();
+        let mut number = self.ring.next();
+        if self.decoys.is_next(number) {
+            number = self.leave_out();
+        }
         if !eliciting {
             self.ring.skip();
             return number;
@@ -171,7 +183,7 @@ impl Recovery {
     /// An ACK arrived.
     ///
     /// # Errors
-    /// It acknowledges what was never sent; nothing was changed.
+    /// It acknowledges what was never sent, or left out to see whether it does; nothing was changed.
     pub fn on_ack(&mut self, now: Nanos, ack: &Ack<'_>, out: &mut Outcome) -> Result<(), AckError> {
         self.check(ack)?;
         let largest_before = self.loss.largest_acked();
@@ -194,6 +206,7 @@ impl Recovery {
             self.tell_controller(now, newly.bytes, &newest, Nanos::from(ack.delay_ns), out.rtt_sample_ns);
         }
         self.delivery.forget_below(self.ring.lowest(), self.ring.bytes());
+        self.decoys.forget_below(self.ring.lowest());
         self.retune();
         Ok(())
     }
@@ -281,7 +294,7 @@ impl Recovery {
 
     /// What it takes, which grows with the packets in flight.
     pub fn memory_bytes(&self) -> usize {
-        self.ring.memory_bytes() + self.delivery.memory_bytes()
+        self.ring.memory_bytes() + self.delivery.memory_bytes() + self.decoys.memory_bytes()
     }
 
     /// All the numbers.
@@ -333,7 +346,10 @@ impl Recovery {
         {
             return Err(AckError::BeyondLargest { largest: ack.largest });
         }
-        Ok(())
+        match self.decoys.named_by(ack, self.ring.lowest()) {
+            Some(number) => Err(AckError::LeftOut { number }),
+            None => Ok(()),
+        }
     }
 
     /// Takes out of the ring what the ACK names. The floor speaks of what we wait for, not of what we gave up:
@@ -367,7 +383,10 @@ impl Recovery {
             let bytes = sent.packet.wire_bytes();
             self.totals.lost = self.totals.lost.saturating_sub(bytes);
             self.totals.delivered += bytes;
-            if self.loss.on_spurious(sent, largest_before) {
+            // How far it was overtaken, as known before this ACK: at least what made us take it for lost.
+            let end = largest_before.unwrap_or(0) + 1;
+            let overtaken = end.saturating_sub(sent.number + self.decoys.count(sent.number, end));
+            if self.loss.on_spurious(sent, overtaken) {
                 self.controller.on_spurious();
             }
         }
@@ -378,7 +397,7 @@ impl Recovery {
             let lost = self.loss.count_overrun(&mut self.ring, &self.rtt, &mut out.lost);
             self.answer(now, lost, out);
         }
-        let lost = self.loss.detect(now, &mut self.ring, &self.rtt, &mut out.lost);
+        let lost = self.loss.detect(now, &mut self.ring, &self.decoys, &self.rtt, &mut out.lost);
         self.answer(now, lost, out);
     }
 
@@ -403,6 +422,18 @@ impl Recovery {
             self.controller.on_persistent_congestion();
             out.persistent_congestion = true;
         }
+    }
+
+    /// Leaves out what the next packet could have been numbered; tells its number.
+    #[cold]
+    fn leave_out(&mut self) -> u64 {
+        while self.decoys.is_next(self.ring.next()) {
+            self.decoys.leave_out(self.ring.next());
+            self.ring.skip();
+        }
+        // Within a flight numbers count packets.
+        self.delivery.end_flight();
+        self.ring.next()
     }
 
     /// Marks the state in which the next packets are sent; a sender that was idle tells its controller.

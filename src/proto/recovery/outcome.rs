@@ -44,6 +44,12 @@ pub enum AckError {
         /// The next packet's number.
         next: u64,
     },
+    /// It names a packet number that was left out to see whether anybody would.
+    #[error("ACK of packet {number}, which was never sent")]
+    LeftOut {
+        /// The number.
+        number: u64,
+    },
     /// It names packets above its own highest one.
     #[error("ACK with largest {largest} has bits beyond it")]
     BeyondLargest {

@@ -37,7 +37,7 @@ fn auto_measures_the_link_and_then_owns_it() {
     for (rtt, trouble, least) in [
         (2, "queue=1bdp,loss=1%", 0.97),
         (20, "queue=1bdp", 0.985),
-        (200, "queue=0.1bdp,loss=5%", 0.93),
+        (200, "queue=0.1bdp,loss=5%", 0.925),
         (100, "burst=1%/20", 0.95),
     ] {
         let link = format!("rate=50mbit,delay={}ms,{trouble}", rtt / 2);

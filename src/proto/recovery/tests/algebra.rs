@@ -49,10 +49,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(decoys: Option<DecoyKey>) -> World {
+        let config = RecoveryConfig { decoys, ..config(Algorithm::Cubic) };
         World {
             now: SECOND,
-            sender: Recovery::new(&config(Algorithm::Cubic)),
+            sender: Recovery::new(&config),
             receiver: Received::new(MAX_SPAN),
             transit: Vec::new(),
             tracked: BTreeSet::new(),
@@ -183,8 +184,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn sets_agree_and_everything_settles(steps in prop::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
+    fn sets_agree_and_everything_settles(
+        steps in prop::collection::vec(step(), 1..60),
+        decoys in prop::option::weighted(0.7, any::<[u8; 32]>()),
+    ) {
+        let mut world = World::new(decoys.map(DecoyKey));
         for step in &steps {
             world.apply(step);
         }

@@ -33,6 +33,36 @@ fn three_packets_behind_it_make_a_loss() {
     assert_eq!(recovery.bytes_in_flight(), 6 * 1538);
 }
 
+/// A number that was never sent has overtaken nobody: with it, it takes a packet number more.
+#[test]
+fn a_number_left_out_does_not_count_among_those_behind() {
+    let decoys = Some(DecoyKey([5; 32]));
+    let mut recovery = Recovery::new(&RecoveryConfig { decoys, ..config(Algorithm::Reno) });
+    recovery.on_handshake_rtt(SECOND / 2, RTT);
+    let mut sent: Vec<u64> = Vec::new();
+    // Some packets, up to two behind the first number that is left out.
+    while sent.windows(2).all(|pair| pair[1] == pair[0] + 1) {
+        sent.push(recovery.on_sent(SECOND, data(), true));
+        if sent.len().is_multiple_of(100) {
+            let out = acknowledge(&mut recovery, SECOND + RTT, &sent);
+            assert!(out.lost.is_empty());
+        }
+    }
+    sent.extend([0; 3].map(|_| recovery.on_sent(SECOND, data(), true)));
+    let (told, missing) = (sent.len() - 5, sent[sent.len() - 5]);
+    let known: Vec<u64> = sent[..told].to_vec();
+    acknowledge(&mut recovery, SECOND + RTT, &known);
+    for behind in 1..=3 {
+        let known = [&known[..], &sent[told + 1..told + 1 + behind]].concat();
+        let out = acknowledge(&mut recovery, SECOND + RTT, &known);
+        let lost = if behind == 3 { vec![missing] } else { vec![] };
+        assert_eq!((numbers(&out.acked).len(), numbers(&out.lost)), (1, lost), "{behind} behind {missing}");
+    }
+    // It comes after all, and widens the threshold by no more than a packet that three others overtook.
+    acknowledge(&mut recovery, SECOND + RTT, &sent);
+    assert_eq!(recovery.stats().packet_threshold, 4);
+}
+
 #[test]
 fn an_eighth_of_a_round_trip_behind_makes_a_loss() {
     let (mut recovery, mut out) = sender(2);
