@@ -81,11 +81,12 @@ impl Connection {
     }
 
     /// The question, if one is due.
-    pub(super) fn poll_ask(&mut self, body: &mut [u8]) -> Option<Transmit> {
+    pub(super) fn poll_ask(&mut self, cx: &mut Cx<'_>, body: &mut [u8]) -> Option<Transmit> {
         let sealing = self.sealing.as_mut()?;
         if !std::mem::take(&mut sealing.ask.due) {
             return None;
         }
+        cx.counters.tx_asks += 1;
         let (key, nonce) = (&sealing.key, sealing.ask.nonce);
         let mac = key.reply().mac(Subject::Ask, sealing.way, &Ask::covered(self.peer_id, nonce));
         let length = Ask { key: key.key.id(), nonce, mac }.emit(body);
@@ -97,7 +98,8 @@ impl Connection {
         let sealing = self.sealing.as_ref()?;
         match kind {
             PacketType::Ask => None,
-            kind if kind.is_of_connection() => sealing.protection.as_ref().map(Protection::phase),
+            // Without keys it can't be sealed, and so it can't leave.
+            kind if kind.is_of_connection() => Some(sealing.protection.as_ref().map_or(0, Protection::phase)),
             _ => Some(0),
         }
     }

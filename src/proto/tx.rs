@@ -62,7 +62,7 @@ impl Connection {
                 if sealed { self.take_number(cx, SentPacket::default(), HEADER_LEN + length, false) } else { 0 };
             return Some(self.transmit(PacketType::Confirm, length, Content::Body, number));
         }
-        if let Some(ask) = self.poll_ask(body) {
+        if let Some(ask) = self.poll_ask(cx, body) {
             return Some(ask);
         }
         let probing = std::mem::take(&mut self.probe_due);

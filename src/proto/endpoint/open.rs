@@ -111,6 +111,9 @@ impl Endpoint {
         if packet.header.seal.is_some() {
             return self.on_sealed_cookie(now, packet);
         }
+        if self.is_unsealed(packet) {
+            return Verdict::Free;
+        }
         let Ok(reply) = CookieReply::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
@@ -136,6 +139,9 @@ impl Endpoint {
     pub(super) fn on_accept(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         if packet.header.seal.is_some() {
             return self.on_sealed_accept(now, packet);
+        }
+        if self.is_unsealed(packet) {
+            return Verdict::Free;
         }
         let Ok(accept) = Accept::parse(packet.body) else {
             self.counters.drop_malformed += 1;
@@ -299,6 +305,14 @@ impl Endpoint {
         };
         let header = Header { kind, fin: false, trailer: false, seal, length: length as u16, conn, number };
         Some(Transmit { dst, conn: None, header, content: Content::Body })
+    }
+
+    /// A plain answer to a sealed open: believed, it would make us go on without keys.
+    fn is_unsealed(&mut self, packet: &Packet<'_>) -> bool {
+        let slot = self.find(packet.header.conn);
+        let unsealed = slot.is_some_and(|slot| self.conns[slot as usize].sealing.is_some());
+        self.counters.drop_unsealed += u64::from(unsealed);
+        unsealed
     }
 
     /// The connection of ours whose open this packet answers.

@@ -10,6 +10,9 @@ use crate::wire::open::OPEN_LEN;
 use crate::wire::version::emit_version;
 use crate::wire::{Accept, Announce, Item, Items, Open, Params, Query, Reset, VERSION};
 
+mod forged;
+mod sealed;
+
 fn mac(last: u8) -> MacAddr {
     MacAddr::new(2, 0, 0, 0, 0, last)
 }
@@ -21,6 +24,7 @@ fn endpoint(last: u8, config: Config) -> Endpoint {
 }
 
 /// A packet that is on its way.
+#[derive(Clone)]
 struct Sent {
     src: MacAddr,
     dst: MacAddr,
@@ -38,14 +42,32 @@ impl Sent {
 /// The next packet that an endpoint sends, if it has one.
 fn poll(from: &mut Endpoint, now: Nanos) -> Option<Sent> {
     let mut body = [0; 1500];
-    let Transmit { dst, header, content, .. } = from.poll_transmit(now, &|_| false, &mut body)?;
+    let Transmit { dst, conn, header, content } = from.poll_transmit(now, &|_| false, &mut body)?;
     assert_eq!(content, Content::Body, "no stream is open here, and nobody pings");
-    Some(Sent { src: from.identity.mac, dst, header, body: body[..usize::from(header.length)].to_vec() })
+    let mut body = body[..usize::from(header.length)].to_vec();
+    if let Some(phase) = header.seal.filter(|_| header.has_tag()) {
+        let sealer = from.sealer(conn.unwrap()).expect("keys, since its header says so");
+        let tag = sealer.seal(phase, header.number, &header.to_bytes(), &mut body).unwrap();
+        body.extend(tag);
+    }
+    Some(Sent { src: from.identity.mac, dst, header, body })
 }
 
+/// Passes a packet on as the engine does: if its connection's keys open it.
 fn hear(to: &mut Endpoint, now: Nanos, sent: &Sent) {
-    let packet = Packet { src: sent.src, header: sent.header, body: &sent.body, frame: FrameId(0) };
-    assert_eq!(to.on_packet(now, &packet), Verdict::Free);
+    let (Sent { src, header, .. }, mut body) = (sent, sent.body.clone());
+    if let Some(phase) = header.seal.filter(|_| header.has_tag()) {
+        let Some(opener) = to.opener(now, *src, header) else { return };
+        if !opener.open(phase, header.number, &header.to_bytes(), &mut body) {
+            to.counters.drop_unauthentic += 1;
+            return;
+        }
+        body.truncate(usize::from(header.length));
+    }
+    assert_eq!(
+        to.on_packet(now, &Packet { src: *src, header: *header, body: &body, frame: FrameId(0) }),
+        Verdict::Free
+    );
 }
 
 /// All that both have to say, until neither says more.
