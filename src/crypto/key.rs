@@ -1,10 +1,11 @@
 //! A pre-shared key: what two hosts share, and what is derived from it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::mac::ReplyKey;
 use super::{Secret, derive};
-use crate::base::KeyId;
+use crate::base::{KeyId, resident};
 
 /// What a key's text begins with, so that nobody takes it for something else.
 const PREFIX: &str = "farwire-key-1:";
@@ -14,7 +15,8 @@ const DIGITS: usize = 64;
 /// A secret that two hosts share. Shown nowhere but where it is asked for with [`Key::to_text`].
 #[derive(Clone)]
 pub struct Key {
-    secret: Box<Secret>,
+    /// One place in memory, however often the key is cloned.
+    secret: Arc<Secret>,
     id: KeyId,
 }
 
@@ -41,13 +43,14 @@ pub enum KeyError {
 impl Key {
     /// A key of these bytes, which must be random.
     pub fn from_bytes(bytes: [u8; 32]) -> Key {
-        let secret = Box::new(Secret::new(bytes));
+        let secret = Arc::new(Secret::new(bytes));
         let mut id = [0; 8];
         id.copy_from_slice(&derive("farwire 2026-11-21 v1 key id", &**secret)[..8]);
         Key { secret, id: KeyId(id) }
     }
 
-    /// The key in a key file's text: empty lines and lines that begin with `#` are passed over.
+    /// The key in a key file's text: empty lines and lines that begin with `#` are passed over. Its memory is kept out of
+    /// swap, if the system allows that.
     ///
     /// # Errors
     /// If there is none, or more than one, or it is not whole.
@@ -70,7 +73,9 @@ impl Key {
         if bytes.iter().all(|byte| *byte == bytes[0]) {
             return Err(KeyError::Weak);
         }
-        Ok(Key::from_bytes(*bytes))
+        let key = Key::from_bytes(*bytes);
+        resident::keep(&key.secret[..]);
+        Ok(key)
     }
 
     /// The line of a key file. Whoever has it has the key.

@@ -36,8 +36,9 @@ pub struct Config {
     pub require_cookie: bool,
     /// Half-open connections from which on cookies are asked for.
     pub max_half_open: usize,
-    /// From one connection that may be opened to the next, over all peers; 0 for no limit. 100 µs: 10,000 a second, half of what a core
-    /// can agree on keys with. Shorter lets a flood of opens take the core, longer refuses who opens many.
+    /// From one connection that may be opened to the next, over all peers; 0 for no limit. 100 µs: 10,000 a second,
+    /// half of what a core can agree on keys with. Shorter lets a flood of opens take the core, longer refuses who
+    /// opens many.
     pub open_every_ns: Nanos,
     /// The same for one address. 1 ms: a thousand a second, a tenth of all.
     pub open_every_from_one_ns: Nanos,
