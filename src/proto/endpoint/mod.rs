@@ -18,10 +18,10 @@ use slab::Slab;
 
 use super::config::Config;
 use super::connection::{Connection, Cx};
-use super::error::{CloseReason, ConnectError};
+use super::error::CloseReason;
 use super::flow::RxBudget;
 use super::lifecycle::{Event as Life, State};
-use super::output::{Event, Output, Transmit};
+use super::output::{Output, Transmit};
 use super::ping::{PingRun, Pinger};
 use super::recovery::DecoyKeys;
 use super::rx::{Fate, code};
@@ -475,28 +475,6 @@ impl Endpoint {
         self.wheel.cancel(slot);
         self.ready.retain(|&other| other != slot);
         self.half_open -= usize::from(conn.counted_half_open);
-    }
-
-    /// An initiator that got no answer in time.
-    fn expire_open(&mut self, now: Nanos, slot: u32) {
-        let Some(conn) = self.conns.get(slot as usize) else { return };
-        let waited = now.saturating_sub(conn.opened_ns);
-        if conn.state == State::OpenSent && waited >= conn.connect_timeout_ns {
-            let (peer, waited_ms) = (conn.peer, waited / MILLISECOND);
-            let hint = conn.sealing.as_ref().and_then(|sealing| sealing.hint.clone());
-            self.fail_open(
-                slot,
-                match hint {
-                    Some(hint) => ConnectError::NoProof { peer, waited_ms, hint },
-                    None => ConnectError::NoAnswer { peer, waited_ms },
-                },
-            );
-        }
-    }
-
-    fn fail_open(&mut self, slot: u32, error: ConnectError) {
-        self.out.events.push_back(Event::ConnectFailed { conn: slot, error });
-        self.forget(slot);
     }
 }
 

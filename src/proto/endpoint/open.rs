@@ -409,6 +409,28 @@ impl Endpoint {
         self.reply(Reply::Reset { dst: src, conn: open.conn, number: open.nonce, why });
     }
 
+    /// An initiator that got no answer in time.
+    pub(super) fn expire_open(&mut self, now: Nanos, slot: u32) {
+        let Some(conn) = self.conns.get(slot as usize) else { return };
+        let waited = now.saturating_sub(conn.opened_ns);
+        if conn.state == State::OpenSent && waited >= conn.connect_timeout_ns {
+            let (peer, waited_ms) = (conn.peer, waited / MILLISECOND);
+            let hint = conn.sealing.as_ref().and_then(|sealing| sealing.hint.clone());
+            self.fail_open(
+                slot,
+                match hint {
+                    Some(hint) => ConnectError::NoProof { peer, waited_ms, hint },
+                    None => ConnectError::NoAnswer { peer, waited_ms },
+                },
+            );
+        }
+    }
+
+    pub(super) fn fail_open(&mut self, slot: u32, error: ConnectError) {
+        self.out.events.push_back(Event::ConnectFailed { conn: slot, error });
+        self.forget(slot);
+    }
+
     pub(super) fn why_no_peer(&self, mac: MacAddr) -> Option<&'static str> {
         match mac {
             mac if mac == self.identity.mac => Some("it is our own"),
