@@ -6,6 +6,7 @@ use super::super::error::ConnectError;
 use super::super::output::{Content, Found};
 use super::*;
 use crate::base::time::SECOND;
+use crate::proto::output::Event;
 use crate::wire::open::OPEN_LEN;
 use crate::wire::version::emit_version;
 use crate::wire::{Accept, Announce, Item, Items, Open, Params, Query, Reset, VERSION};
