@@ -38,8 +38,9 @@ const SPAN_LEAST_NS: Nanos = 20 * MILLISECOND;
 const CALLERS: usize = 40;
 /// An open is given up after 5 s without an answer: longer, and there is no flow to count.
 const RTT_MOST_NS: Nanos = 4 * SECOND;
-/// Share of packets lost. More, and windows never grow to what is to be in flight, or the open itself is lost.
-const LOSS_MOST: f64 = 0.1;
+/// Share of packets lost: with so much, flows of 1000 packets still had that many in flight. Higher, and opens remain
+/// without an answer, at the latest where all is lost.
+const LOSS_MOST: f64 = 0.5;
 /// Looks at what is in flight while it is counted.
 const LOOKS: u64 = 8;
 
@@ -83,7 +84,7 @@ fn loss(text: &str) -> Result<f64, String> {
     }
     let loss = Path::default().with(&format!("loss={text}")).map_err(|error| error.to_string())?.loss;
     if loss > LOSS_MOST {
-        return Err(format!("at most {}%: with more, what is to be in flight is never reached", LOSS_MOST * 100.0));
+        return Err(format!("at most {}%: with more, an open may get no answer", LOSS_MOST * 100.0));
     }
     Ok(loss)
 }
@@ -345,7 +346,7 @@ mod tests {
     #[test]
     fn a_loss_is_one_share() {
         assert_eq!((loss("0.1%"), loss("0")), (Ok(0.001), Ok(0.0)));
-        assert!(loss("2").is_err() && loss("11%").is_err() && loss("1%,rate=1gbit").is_err());
+        assert!(loss("2").is_err() && loss("51%").is_err() && loss("1%,rate=1gbit").is_err());
         let lossy = Scene { loss: 0.001, ..scene() }.plan(1000);
         assert!(lossy.frames > scene().plan(1000).frames && lossy.forward.loss == 0.001);
     }

@@ -39,11 +39,13 @@ impl Run<'_> {
             .args(args)
             .output()
             .context("valgrind does not start")?;
+        let text = std::fs::read_to_string(&out);
+        // There is none where valgrind came to no end.
+        let _ = std::fs::remove_file(&out);
         if !output.status.success() {
             bail!("the run under valgrind failed: {}", String::from_utf8_lossy(&output.stderr));
         }
-        let text = std::fs::read_to_string(&out).with_context(|| format!("{}: no profile", out.display()))?;
-        std::fs::remove_file(&out).with_context(|| format!("{}", out.display()))?;
+        let text = text.with_context(|| format!("{}: no profile", out.display()))?;
         let profile = Profile::parse(&text).with_context(|| format!("{}", out.display()))?;
         ensure!(profile.total() > 0, "callgrind counted nothing for {:?}: was the function inlined?", self.toggles);
         Ok((profile, serde_json::from_slice(&output.stdout)?))
