@@ -69,7 +69,7 @@ counters! {
     drop_unsealed,
     /// Dropped: no such connection (a reset may have been sent).
     drop_unknown_connection,
-    /// Dropped: packet number seen before, or too old to tell.
+    /// Dropped: packet number seen before, or too old to tell; or the open of a connection that is open.
     drop_replayed,
     /// Dropped: stream bytes that had arrived already.
     drop_duplicate_data,

@@ -43,6 +43,11 @@ impl RxBudget {
         Some(window)
     }
 
+    /// Half of what is kept for connections to come is taken: the rest is for who is there for certain.
+    pub fn is_scarce(&self) -> bool {
+        self.free < (self.floor / 2).max(MIN_WINDOW)
+    }
+
     /// Takes up to `more` for a connection that has shown that it needs it; leaves at least half.
     pub fn widen(&mut self, more: u64) -> u64 {
         let given = more.min(self.above_floor());

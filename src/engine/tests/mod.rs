@@ -1,10 +1,12 @@
 //! Two engines over a link in memory, in virtual time.
 
 mod answers;
+mod attacks;
 mod forged;
 mod hostile;
 mod lives;
 mod rough;
+mod strangers;
 mod streams;
 mod transfers;
 

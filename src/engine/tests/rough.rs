@@ -12,6 +12,9 @@ use crate::link::{Frame, Link, LinkError};
 /// with a delay or a rate makes no sense here.
 const MOST_LATE: usize = 8;
 
+/// Who hears every frame that arrives, and what it sends then arrives before that frame.
+pub(super) type Listener = Box<dyn FnMut(&[u8]) -> Vec<Vec<u8>> + Send>;
+
 /// A link whose received frames meet the trouble of a profile, in which 1 ns late means the next turn.
 pub(super) struct Rough {
     inner: MemoryLink,
@@ -23,6 +26,7 @@ pub(super) struct Rough {
     pub(super) now: Nanos,
     /// Frames that arrive beside those of the peer.
     pub(super) forged: VecDeque<Vec<u8>>,
+    pub(super) listener: Option<Listener>,
     /// Takes no frames: an interface that is down.
     pub(super) jammed: bool,
     /// Says so whenever it is kicked.
@@ -39,6 +43,7 @@ impl Rough {
             late: Vec::new(),
             now: 0,
             forged: VecDeque::new(),
+            listener: None,
             jammed: false,
             broken: false,
         }
@@ -69,10 +74,14 @@ impl Rough {
     }
 
     fn copy(&mut self, frame: &Frame) -> Option<Frame> {
-        let mut copy = self.inner.alloc()?;
-        copy.room_mut()[..frame.len()].copy_from_slice(frame.bytes());
-        copy.set_len(frame.len());
-        Some(copy)
+        self.frame_of(frame.bytes())
+    }
+
+    fn frame_of(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let mut frame = self.inner.alloc()?;
+        frame.room_mut()[..bytes.len()].copy_from_slice(bytes);
+        frame.set_len(bytes.len());
+        Some(frame)
     }
 }
 
@@ -94,15 +103,15 @@ impl Link for Rough {
         self.inner.rx_burst(&mut frames, max);
         let before = out.len();
         while let Some(bytes) = self.forged.pop_front() {
-            let Some(mut frame) = self.inner.alloc() else { break };
-            frame.room_mut()[..bytes.len()].copy_from_slice(&bytes);
-            frame.set_len(bytes.len());
+            let Some(frame) = self.frame_of(&bytes) else { break };
             out.push(frame);
         }
         let now = self.now;
         self.late.sort_by_key(|(due, _)| *due);
         out.extend(self.late.extract_if(.., |(due, _)| *due <= now).map(|(_, frame)| frame));
         for frame in frames {
+            let sent = self.listener.as_mut().map_or(Vec::new(), |listener| listener(frame.bytes()));
+            out.extend(sent.iter().filter_map(|bytes| self.frame_of(bytes)));
             self.arrive(frame, out);
         }
         out.len() - before

@@ -103,6 +103,8 @@ impl Endpoint {
         }
         if self.conns[slot as usize].state == State::AcceptSent {
             self.reply(Reply::Accept { slot });
+        } else {
+            self.counters.drop_replayed += 1;
         }
         true
     }
@@ -335,8 +337,11 @@ impl Endpoint {
         self.counters.drop_unasked += 1;
     }
 
+    /// Half-open connections hold windows. While some do and little is left, none goes to who can't hear us, nor, in
+    /// sealed mode, to who says again what others have said.
     pub(super) fn must_ask_cookie(&self) -> bool {
-        self.config.require_cookie || self.half_open >= self.config.max_half_open
+        let scarce = self.half_open > 0 && self.budget.is_scarce();
+        self.config.require_cookie || self.half_open >= self.config.max_half_open || scarce
     }
 
     pub(super) fn proves(
