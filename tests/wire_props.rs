@@ -3,16 +3,18 @@
 #[path = "../fuzz/src/packet/everything.rs"]
 mod everything;
 
-use farwire::base::{ConnId, MacAddr, StreamId};
+use farwire::base::{ConnId, KeyId, MacAddr, StreamId};
 use farwire::wire::ack::MAX_ACK_WORDS;
 use farwire::wire::discover::{MAX_NAME_LEN, MAX_SERVICE_LEN, QUERY_LEN};
 use farwire::wire::header::{PAYLOAD_OFFSET, emit_data, emit_trailer, split_data};
 use farwire::wire::item::MAX_REASON_LEN;
 use farwire::wire::open::{ACCEPT_LEN, COOKIE_LEN, OPEN_LEN};
+use farwire::wire::sealed::{ANSWER_LEN, MAC_LEN, NOISE_LEN, OFFER_LEN, SEALED_OPEN_LEN};
 use farwire::wire::version::{MAX_VERSIONS, emit_version, parse_version};
 use farwire::wire::{
-    Accept, Ack, AckWords, Announce, Confirm, CookieReply, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item, Items, Open,
-    PacketType, Params, Ping, Query, Reset, StreamHeader, VERSION, Vlan, crc, pretty,
+    Accept, Ack, AckWords, Announce, Answer, Ask, Confirm, CookieReply, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item,
+    Items, Offer, Open, PacketType, Params, Ping, Query, Reset, SealedAccept, SealedCookie, SealedOpen, SealedReset,
+    StreamHeader, VERSION, Vlan, crc, pretty,
 };
 use proptest::prelude::*;
 
@@ -98,11 +100,19 @@ fn params() -> impl Strategy<Value = Params> {
 
 fn header() -> impl Strategy<Value = Header> {
     let kinds: Vec<PacketType> = (0..16).filter_map(PacketType::from_nibble).collect();
-    (prop::sample::select(kinds), any::<(bool, bool, u16, u32)>(), number()).prop_map(|(kind, rest, number)| {
-        let (fin, trailer, length, conn) = rest;
-        let data = kind == PacketType::Data;
-        Header { kind, fin: fin && data, trailer: trailer && data, seal: None, length, conn: ConnId(conn), number }
-    })
+    let seal = prop::option::of(0u8..4);
+    (prop::sample::select(kinds), any::<(bool, bool, u16, u32)>(), seal, number()).prop_map(
+        |(kind, (fin, trailer, length, conn), seal, number)| {
+            let (data, opens) = (kind == PacketType::Data, [1, 2, 3, 9].contains(&(kind as u8)));
+            let seal = seal.map(|phase| if opens { 0 } else { phase }).filter(|_| opens || kind.is_of_connection());
+            Header { kind, fin: fin && data, trailer: trailer && data, seal, length, conn: ConnId(conn), number }
+        },
+    )
+}
+
+/// Bytes that are not all the same.
+fn bytes<const N: usize>() -> impl Strategy<Value = [u8; N]> {
+    prop::collection::vec(any::<u8>(), N).prop_map(|bytes| bytes.try_into().unwrap_or([0; N]))
 }
 
 proptest! {
@@ -146,6 +156,44 @@ proptest! {
     }
 
     #[test]
+    fn opening_with_a_key(
+        ids: (u32, u64, [u8; 8]), params in params(), numbers: [u8; 3],
+        cookie in prop::option::of(bytes::<COOKIE_LEN>()),
+        first in bytes::<{ NOISE_LEN + OFFER_LEN }>(), second in bytes::<{ NOISE_LEN + ANSWER_LEN }>(),
+        mac in bytes::<MAC_LEN>(), code in 0u8..6,
+    ) {
+        let ((conn, nonce, key), mut out) = (ids, [0xEE; SEALED_OPEN_LEN + 1]);
+        let (conn, key) = (ConnId(conn), KeyId(key));
+        let open = SealedOpen { conn, nonce, key, message: first, cookie, mac };
+        prop_assert_eq!(open.emit(&mut out), SEALED_OPEN_LEN);
+        prop_assert_eq!(SealedOpen::parse(&out[..SEALED_OPEN_LEN]), Ok(open));
+        prop_assert_eq!(&open.covered()[..], &out[..SEALED_OPEN_LEN - MAC_LEN], "all in front of the MAC");
+        prop_assert_eq!(Open::peek(&out), Some((conn, nonce)), "as in every version");
+        prop_assert!(SealedOpen::parse(&out).is_err() && out[SEALED_OPEN_LEN] == 0xEE);
+        let (accept, reply) = (
+            SealedAccept { nonce, message: second, mac },
+            SealedCookie { nonce, cookie: cookie.unwrap_or([9; COOKIE_LEN]), mac },
+        );
+        let len = accept.emit(&mut out);
+        prop_assert_eq!(SealedAccept::parse(&out[..len]), Ok(accept));
+        prop_assert_eq!(&accept.covered()[..], &out[..len - MAC_LEN]);
+        let len = reply.emit(&mut out);
+        prop_assert_eq!(SealedCookie::parse(&out[..len]), Ok(reply));
+        prop_assert_eq!(&reply.covered()[..], &out[..len - MAC_LEN]);
+        let ask = Ask { key, nonce, mac };
+        let len = ask.emit(&mut out);
+        prop_assert_eq!(Ask::parse(&out[..len]), Ok(ask));
+        let reset = SealedReset { why: Reset::parse(&[code]).unwrap(), mac };
+        let len = reset.emit(&mut out);
+        prop_assert_eq!(SealedReset::parse(&out[..len]), Ok(reset));
+        prop_assert!(SealedReset::parse(&out[..len + 1]).is_err() && SealedReset::parse(&out[..len - 1]).is_err());
+        let [ciphers, prefers, cipher] = numbers;
+        let (offer, answer) = (Offer { params, ciphers, prefers }, Answer { params, conn, cipher });
+        prop_assert_eq!(Offer::parse(&offer.to_bytes()), Ok(offer));
+        prop_assert_eq!(Answer::parse(&answer.to_bytes()), Ok(answer));
+    }
+
+    #[test]
     fn discovery(nonce: u64, mtu: u16, name in text(MAX_NAME_LEN), service in text(MAX_SERVICE_LEN)) {
         let mut out = [0xEE; QUERY_LEN];
         let announce = Announce { nonce, name: &name, service: &service, mtu };
@@ -165,10 +213,12 @@ proptest! {
         prop_assert_eq!(Ping::parse(&out[..len]), Ok(Ping { id, hold_ns }));
         let len = emit_version(&mut out, &list);
         prop_assert_eq!(parse_version(&out[..len]), Ok(&list[..]));
-        for reset in [Reset::UnknownConnection, Reset::NotListening, Reset::Full] {
+        for code in 0..6 {
+            let reset = Reset::parse(&[code]).unwrap();
             let len = reset.emit(&mut out);
-            prop_assert_eq!(Reset::parse(&out[..len]), Ok(reset));
+            prop_assert_eq!((&out[..len], Reset::parse(&out[..len])), (&[code][..], Ok(reset)));
         }
+        prop_assert!(Reset::parse(&[6]).is_err());
     }
 
     #[test]
@@ -235,8 +285,8 @@ proptest! {
         let header = Header { length: claimed.unwrap_or(body.len() as u16), ..header };
         let mut packet = header.to_bytes().to_vec();
         packet.extend(&body);
-        packet.extend([0; 4]);
-        if header.end() + 4 <= packet.len() {
+        packet.extend([0; 16]);
+        if header.end() + 4 <= packet.len() && !header.has_tag() {
             crc::emit(&mut packet, header.end());
         }
         packet.truncate(packet.len() - cut.min(packet.len()));

@@ -1,4 +1,5 @@
-//! One line per frame, for logs and tests, in the manner of tcpdump. Every field of the packet is in it.
+//! One line per frame, for logs and tests, in the manner of tcpdump. Every field of the packet is in it that can be
+//! read without its key.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -111,12 +112,17 @@ impl Display for Content<'_> {
         match *self {
             Content::SealedOpen(open) => {
                 write!(f, " sealed from {:#010x} nonce {:#x} key {}", open.conn.0, open.nonce, open.key)?;
-                open.cookie.map_or(Ok(()), |cookie| write!(f, " cookie {}", hex(&cookie)))
+                open.cookie.map_or(Ok(()), |cookie| write!(f, " cookie {}", hex(&cookie)))?;
+                write!(f, " mac {}", hex(&open.mac))
             }
-            Content::SealedCookie(reply) => write!(f, " sealed nonce {:#x} cookie {}", reply.nonce, hex(&reply.cookie)),
-            Content::SealedAccept(accept) => write!(f, " sealed nonce {:#x}", accept.nonce),
-            Content::SealedReset(reset) => write!(f, " sealed {}", reset.why),
-            Content::Ask(ask) => write!(f, " nonce {:#x} key {}", ask.nonce, ask.key),
+            Content::SealedCookie(SealedCookie { nonce, cookie, mac }) => {
+                write!(f, " sealed nonce {nonce:#x} cookie {} mac {}", hex(&cookie), hex(&mac))
+            }
+            Content::SealedAccept(accept) => {
+                write!(f, " sealed nonce {:#x} mac {}", accept.nonce, hex(&accept.mac))
+            }
+            Content::SealedReset(reset) => write!(f, " sealed {} mac {}", reset.why, hex(&reset.mac)),
+            Content::Ask(ask) => write!(f, " nonce {:#x} key {} mac {}", ask.nonce, ask.key, hex(&ask.mac)),
             Content::Open(open) => {
                 write!(f, " from {:#010x} nonce {:#x} {}", open.conn.0, open.nonce, params(&open.params))?;
                 open.cookie.map_or(Ok(()), |cookie| write!(f, " cookie {}", hex(&cookie)))

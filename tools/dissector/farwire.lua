@@ -3,18 +3,28 @@
 -- Use: wireshark -X lua_script:tools/dissector/farwire.lua trace.pcapng, or copy it into Wireshark's plugin folder.
 -- The EtherType is a preference of the protocol (0x88B5 unless changed).
 
-local VERSION, HEADER_LEN, STREAM_HEADER_LEN, CRC_LEN = 1, 16, 16, 4
+local VERSION, HEADER_LEN, STREAM_HEADER_LEN, CRC_LEN, TAG_LEN = 1, 16, 16, 4, 16
 local MAX_ACK_WORDS, MAX_REASON_LEN, MAX_NAME_LEN = 176, 256, 32
 
 local TYPES = {
     [1] = "OPEN", [2] = "COOKIE", [3] = "ACCEPT", [4] = "CONFIRM", [5] = "DATA", [6] = "CONTROL", [7] = "PING",
-    [8] = "PONG", [9] = "RESET", [10] = "QUERY", [11] = "ANNOUNCE", [15] = "VERSION",
+    [8] = "PONG", [9] = "RESET", [10] = "QUERY", [11] = "ANNOUNCE", [12] = "ASK", [15] = "VERSION",
 }
+-- FIN 1, TRAILER 2, SEALED 4, key phase 64 and 128; types without an entry have none.
+local FLAGS = {
+    OPEN = 0x04, COOKIE = 0x04, ACCEPT = 0x04, RESET = 0x04, CONFIRM = 0xC4, DATA = 0xC7, CONTROL = 0xC4, PING = 0xC4,
+    PONG = 0xC4, VERSION = 0xFF,
+}
+-- What ends with a tag instead of the CRC32C if it is sealed, everything behind its header encrypted.
+local OF_CONNECTION = { CONFIRM = true, DATA = true, CONTROL = true, PING = true, PONG = true }
 local ITEMS = {
     [1] = "ACK", [2] = "CONN_CREDIT", [3] = "STREAM_CREDIT", [4] = "STREAM_RESET", [5] = "STREAM_STOP",
     [6] = "STREAMS_LIMIT", [7] = "LOWEST", [8] = "FINISH", [9] = "CLOSE", [10] = "PROBE",
 }
-local RESETS = { [0] = "unknown connection", [1] = "not listening", [2] = "full" }
+local RESETS = {
+    [0] = "unknown connection", [1] = "not listening", [2] = "full", [3] = "key required", [4] = "plain only",
+    [5] = "unknown key",
+}
 
 local farwire = Proto("farwire", "farwire transport")
 local f = {
@@ -23,12 +33,20 @@ local f = {
     flags = ProtoField.uint8("farwire.flags", "Flags", base.HEX),
     fin = ProtoField.bool("farwire.flags.fin", "FIN", 8, nil, 0x01),
     trailer = ProtoField.bool("farwire.flags.trailer", "TRAILER", 8, nil, 0x02),
-    reserved = ProtoField.uint8("farwire.flags.reserved", "Reserved", base.HEX, nil, 0xFC),
+    sealed = ProtoField.bool("farwire.flags.sealed", "SEALED", 8, nil, 0x04),
+    reserved = ProtoField.uint8("farwire.flags.reserved", "Reserved", base.HEX, nil, 0x38),
+    phase = ProtoField.uint8("farwire.flags.phase", "Key phase", base.DEC, nil, 0xC0),
     length = ProtoField.uint16("farwire.length", "Length"),
     conn = ProtoField.uint32("farwire.conn", "Connection id", base.HEX),
     number = ProtoField.uint64("farwire.number", "Packet number"),
     crc = ProtoField.uint32("farwire.crc", "CRC32C", base.HEX),
     crc_ok = ProtoField.bool("farwire.crc.ok", "CRC32C is right"),
+    encrypted = ProtoField.bytes("farwire.encrypted", "Encrypted body"),
+    tag = ProtoField.bytes("farwire.tag", "Tag"),
+    key = ProtoField.bytes("farwire.key", "Key id"),
+    mac = ProtoField.bytes("farwire.mac", "MAC"),
+    ephemeral = ProtoField.bytes("farwire.noise.ephemeral", "Ephemeral public key"),
+    message = ProtoField.bytes("farwire.noise.payload", "Encrypted terms and tag"),
     padding = ProtoField.bytes("farwire.padding", "Padding"),
     own_conn = ProtoField.uint32("farwire.open.conn", "Own connection id", base.HEX),
     nonce = ProtoField.uint64("farwire.nonce", "Nonce", base.HEX),
@@ -205,24 +223,43 @@ local function items(tree, body, info)
     end
 end
 
+-- A message of the handshake: what it says is for who holds the key.
+local function noise(tree, body, len)
+    body:add(tree, f.ephemeral, 32)
+    body:add(tree, f.message, len - 32)
+end
+
 local content = {}
 
-content.OPEN = function(tree, body, info)
+content.OPEN = function(tree, body, info, header)
     info:append((" from 0x%08x"):format(body:add(tree, f.own_conn, 4):uint()))
     body:add(tree, f.nonce, 8)
     local flags = body:add(tree, f.has_cookie, 1):uint()
     body:zeros(tree, 3)
-    params(tree, body)
+    if header.sealed then
+        info:append(" key " .. body:add(tree, f.key, 8):bytes():tohex(true))
+        noise(tree, body, 80)
+    else
+        params(tree, body)
+    end
     local cookie = body:add(tree, f.cookie, 24)
     if flags > 1 then malformed("flags of OPEN") end
     if flags == 0 and cookie:bytes():tohex():find("[^0]") then malformed("cookie without its flag") end
     if flags == 1 then info:append(" with cookie") end
+    if header.sealed then body:add(tree, f.mac, 16) end
 end
-content.COOKIE = function(tree, body)
+content.COOKIE = function(tree, body, _, header)
     body:add(tree, f.nonce, 8)
     body:add(tree, f.cookie, 24)
+    if header.sealed then body:add(tree, f.mac, 16) end
 end
-content.ACCEPT = function(tree, body, info)
+content.ACCEPT = function(tree, body, info, header)
+    if header.sealed then
+        body:add(tree, f.nonce, 8)
+        noise(tree, body, 84)
+        body:add(tree, f.mac, 16)
+        return
+    end
     info:append((" from 0x%08x"):format(body:add(tree, f.own_conn, 4):uint()))
     body:add(tree, f.nonce, 8)
     params(tree, body)
@@ -260,11 +297,16 @@ content.PING = function(tree, body, info)
     body:add(tree, f.ping_padding, body:rest())
 end
 content.PONG = content.PING
-content.RESET = function(tree, body, info)
+content.RESET = function(tree, body, info, header)
     local code = body:add(tree, f.reset, 1):uint()
     if not RESETS[code] then malformed("code of a reset") end
     info:append(" " .. RESETS[code])
-    body:add(tree, f.extra, body:rest())
+    if header.sealed then body:add(tree, f.mac, 16) else body:add(tree, f.extra, body:rest()) end
+end
+content.ASK = function(tree, body, info)
+    info:append(" key " .. body:add(tree, f.key, 8):bytes():tohex(true))
+    body:add(tree, f.nonce, 8)
+    body:add(tree, f.mac, 16)
 end
 content.QUERY = function(tree, body, info)
     local range = body:take(76)
@@ -295,14 +337,17 @@ local function outer(tree, buffer)
     local flags = sub:add(f.flags, buffer(1, 1))
     flags:add(f.fin, buffer(1, 1))
     flags:add(f.trailer, buffer(1, 1))
+    flags:add(f.sealed, buffer(1, 1))
     flags:add(f.reserved, buffer(1, 1))
+    flags:add(f.phase, buffer(1, 1))
     sub:add(f.length, buffer(2, 2))
     sub:add(f.conn, buffer(4, 4))
     sub:add(f.number, buffer(8, 8))
     local first, bitset = buffer(0, 1):uint(), buffer(1, 1):uint()
     return {
         version = math.floor(first / 16), kind = TYPES[first % 16], flags = bitset, fin = bitset % 2 == 1,
-        trailer = bitset % 4 >= 2, length = buffer(2, 2):uint(), number = buffer(8, 8):uint64(),
+        trailer = bitset % 4 >= 2, sealed = bitset % 8 >= 4, phase = math.floor(bitset / 64),
+        length = buffer(2, 2):uint(), number = buffer(8, 8):uint64(),
     }
 end
 
@@ -318,6 +363,16 @@ local function checksum(tree, buffer, stop)
     if buffer:len() > stop + CRC_LEN then tree:add(f.padding, buffer(stop + CRC_LEN)) end
 end
 
+-- A packet that only its receiver can open.
+local function sealed(tree, buffer, stop, header, info)
+    if buffer:len() < stop + TAG_LEN then malformed("cut off before the tag") end
+    if header.length > 0 then tree:add(f.encrypted, buffer(HEADER_LEN, header.length)) end
+    tree:add(f.tag, buffer(stop, TAG_LEN))
+    if buffer:len() > stop + TAG_LEN then tree:add(f.padding, buffer(stop + TAG_LEN)) end
+    local flags = (header.fin and " fin" or "") .. (header.trailer and " trailer" or "")
+    info:append((" sealed, phase %d, %d bytes%s"):format(header.phase, header.length, flags))
+end
+
 local function dissect(buffer, tree, info)
     if buffer:len() < HEADER_LEN then malformed("shorter than a header") end
     local header = outer(tree, buffer)
@@ -326,10 +381,12 @@ local function dissect(buffer, tree, info)
     if foreign then return tree:add_proto_expert_info(e.version) end
     if not header.kind then malformed("unknown type") end
     info:append((" 0x%08x #%s"):format(buffer(4, 4):uint(), tostring(header.number)))
-    local allowed = header.kind == "DATA" and 3 or header.kind == "VERSION" and 255 or 0
-    if header.flags > allowed then malformed("flags") end
+    local foreign_flags = bits.band(header.flags, bits.bxor(FLAGS[header.kind] or 0, 0xFF)) ~= 0
+    if header.kind ~= "VERSION" and not header.sealed and header.phase > 0 then foreign_flags = true end
+    if foreign_flags then malformed("flags") end
     local stop = HEADER_LEN + header.length
     if buffer:len() < stop then malformed("shorter than its length says") end
+    if header.sealed and OF_CONNECTION[header.kind] then return sealed(tree, buffer, stop, header, info) end
     local body = reader(header.length > 0 and buffer(HEADER_LEN, header.length) or nil)
     if body.len > 0 or header.kind ~= "CONTROL" then
         if body.len == 0 then malformed("no body") end
