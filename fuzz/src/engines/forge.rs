@@ -1,10 +1,12 @@
 //! Frames that no honest host sends, right down to the checksum.
 
+use std::collections::VecDeque;
+
 use farwire::base::{ConnId, MacAddr, StreamId};
 use farwire::wire::header::emit_trailer;
 use farwire::wire::open::OPEN_LEN;
 use farwire::wire::{
-    Accept, Ack, AckWords, CRC_LEN, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item, Open, PacketType, Params,
+    Accept, Ack, AckWords, ETHERNET_LEN, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item, Open, PacketType, Params,
     StreamHeader, crc,
 };
 
@@ -19,6 +21,8 @@ pub struct Mark {
     pub conns: Vec<ConnId>,
     /// The highest packet number that has been seen on the way to it.
     pub number: u64,
+    /// Its connections have keys.
+    pub sealed: bool,
 }
 
 /// A frame as the script says.
@@ -44,19 +48,52 @@ pub fn frame(script: &mut Script<'_>, mark: &Mark) -> Vec<u8> {
     let data = kind == PacketType::Data;
     let (fin, trailer) = (data && flags & 1 != 0, data && flags & 2 != 0);
     let body = body(script, kind, trailer);
-    let header = Header { kind, fin, trailer, seal: None, length: body.len() as u16, conn, number };
+    let (of_connection, opens) = (kind.is_of_connection(), (kind as u8) < 4 || kind == PacketType::Reset);
+    let phase = if of_connection { flags >> 6 } else { 0 };
+    let seal = (mark.sealed && flags & 4 != 0 && (of_connection || opens)).then_some(phase);
+    let header = Header { kind, fin, trailer, seal, length: body.len() as u16, conn, number };
     let stranger = flags >> 2 == 0x3F;
     let src = if stranger { MacAddr::new(2, 9, 9, 9, 9, script.byte()) } else { mark.src };
-    seal(&Ethernet { dst: mark.dst, src, vlan: None, ethertype: ETHERTYPE }, &header, &body)
+    framed(&Ethernet { dst: mark.dst, src, vlan: None, ethertype: ETHERTYPE }, &header, &body)
 }
 
-fn seal(ethernet: &Ethernet, header: &Header, body: &[u8]) -> Vec<u8> {
+/// A true frame of old with another one's header or body, or a byte changed, and the checksum mended.
+pub fn spliced(script: &mut Script<'_>, former: &VecDeque<Vec<u8>>) -> Option<Vec<u8>> {
+    let mut pick = || former.iter().rev().nth(script.below(256) % former.len().max(1)).cloned();
+    let (mut frame, other) = (pick()?, pick()?);
+    let at = ETHERNET_LEN;
+    let choice = script.byte();
+    if choice & 1 != 0 {
+        frame.truncate(at + HEADER_LEN);
+        frame.extend_from_slice(other.get(at + HEADER_LEN..)?);
+    }
+    if choice & 2 != 0 {
+        let index = at + script.number() as usize % (frame.len() - at);
+        frame[index] = script.byte();
+    }
+    if choice & 4 != 0 {
+        // A field of the header from the other one: flags, length, connection id, packet number.
+        let field = [1..2, 2..4, 4..8, 8..16][usize::from(choice >> 6)].clone();
+        frame[at..][field.clone()].copy_from_slice(&other[at..][field]);
+    }
+    let header = Header::parse(&frame[at..]).ok()?;
+    frame.resize(frame.len().max(at + header.end() + header.tail_len()), 0);
+    if !header.has_tag() {
+        crc::emit(&mut frame[at..], header.end());
+    }
+    Some(frame)
+}
+
+/// A frame with its checksum, or with nothing in the tag's place.
+fn framed(ethernet: &Ethernet, header: &Header, body: &[u8]) -> Vec<u8> {
     let at = ethernet.len();
-    let mut frame = vec![0; at + HEADER_LEN + body.len() + CRC_LEN];
+    let mut frame = vec![0; at + HEADER_LEN + body.len() + header.tail_len()];
     ethernet.emit(&mut frame);
     header.emit(&mut frame[at..]);
     frame[at + HEADER_LEN..][..body.len()].copy_from_slice(body);
-    crc::emit(&mut frame[at..], header.end());
+    if !header.has_tag() {
+        crc::emit(&mut frame[at..], header.end());
+    }
     frame
 }
 

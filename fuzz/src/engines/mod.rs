@@ -2,7 +2,8 @@
 //! and breaks what they send, as the script says. Then every byte that comes out is right, and once the middle is gone
 //! everything comes to an end and nothing is left. Where the script begins with an odd byte the middle also makes
 //! frames of its own, with right checksums: then only what must hold even so is held, that nothing panics, grows or is
-//! lost, and that others are served.
+//! lost, and that others are served. But where both have a key, nothing of what the middle makes may be believed, and
+//! all is held as if it were not there.
 
 mod ends;
 mod forge;
@@ -12,9 +13,10 @@ mod middle;
 use crossbeam_channel::bounded;
 use farwire::base::time::{MICROSECOND, MILLISECOND, SECOND};
 use farwire::base::{ConnId, Nanos};
+use farwire::crypto::{Key, Keyring, NamedKey, Rekey};
 use farwire::engine::port::{Command, PingRun};
 use farwire::link::memory::{MemoryConfig, pair};
-use farwire::proto::config::Config;
+use farwire::proto::config::{Config, Security};
 use farwire::proto::error::CloseReason;
 use farwire::proto::recovery::Algorithm;
 use farwire::wire::{ETHERNET_LEN, Header};
@@ -63,6 +65,8 @@ struct World {
     hosts: [Host; 2],
     flows: Flows,
     forges: bool,
+    /// Both have a key that the middle does not have.
+    sealed: bool,
     /// A program has closed a connection midway.
     torn: bool,
 }
@@ -78,6 +82,8 @@ impl World {
             max_connections: MAX_CONNECTIONS,
             ..Config::default()
         };
+        let sealed = choice & 16 != 0;
+        let proto = if sealed { with_key(proto, choice >> 5) } else { proto };
         let memory = MemoryConfig {
             frames: [512, 320, 1024][script.below(3)],
             rx_reserve: 128,
@@ -89,7 +95,7 @@ impl World {
         let (a, b) = pair(memory);
         let hosts = [Host::new(a, 1, proto.clone()), Host::new(b, 2, proto)];
         let (now, flows) = (SECOND, Flows::default());
-        let mut world = World { now, waited: 0, hosts, flows, forges: choice & 1 != 0, torn: false };
+        let mut world = World { now, waited: 0, hosts, flows, forges: choice & 1 != 0, sealed, torn: false };
         // What is asked before anybody listens is refused.
         world.turn();
         world
@@ -106,9 +112,15 @@ impl World {
                 let next = self.hosts.iter().filter_map(|host| host.wakes_ns).min();
                 self.wait(next.map_or(0, |at| at.saturating_sub(self.now)).min(10 * MILLISECOND));
             }
-            _ if self.forges => {
-                let frame = forge::frame(script, &self.mark(at));
-                hold(&self.hosts[at].hands).inject.push_back(frame);
+            kind @ 27.. if self.forges => {
+                let mark = self.mark(at);
+                let mut hands = hold(&self.hosts[at].hands);
+                let frame = match kind {
+                    29.. if self.sealed => forge::spliced(script, &hands.former),
+                    _ => Some(forge::frame(script, &mark)),
+                };
+                hands.inject.extend(frame);
+                drop(hands);
                 self.turn();
             }
             _ => self.turn(),
@@ -117,7 +129,7 @@ impl World {
 
     /// What a program does.
     fn apply_program(&mut self, at: usize, step: u8, script: &mut Script<'_>) {
-        let (now, honest) = (self.now, !self.forges);
+        let (now, honest) = (self.now, self.is_honest());
         let (peer, flows, host) = (self.hosts[1 - at].mac, &mut self.flows, &mut self.hosts[at]);
         let keys: Vec<ConnId> = host.conns.iter().map(|conn| conn.key).collect();
         let [writer, reader] = [host.writers.len(), host.readers.len()].map(|count| script.below(count));
@@ -238,6 +250,7 @@ impl World {
             src: self.hosts[1 - at].mac,
             conns: host.conns.iter().map(|conn| conn.key).collect(),
             number: numbers.unwrap_or(0),
+            sealed: self.sealed,
         }
     }
 
@@ -246,7 +259,7 @@ impl World {
         for host in &self.hosts {
             *hold(&host.hands) = Hands::default();
         }
-        let patience = if self.forges || self.torn { LONG_PATIENCE_NS } else { PATIENCE_NS };
+        let patience = if !self.is_honest() || self.torn { LONG_PATIENCE_NS } else { PATIENCE_NS };
         let (start, mut turns) = (self.now, 0);
         while !self.is_over() {
             (0..2).for_each(|at| self.end_programs(at));
@@ -261,12 +274,17 @@ impl World {
                 self.now = self.now.max(next.unwrap_or(0));
             }
         }
-        if !self.forges && !self.torn {
+        if self.is_honest() && !self.torn {
             assert_eq!(self.flows.missing(), [""; 0]);
         }
         self.hosts.iter_mut().for_each(|host| host.conns.clear());
         // Frames that were with the link come back with its next kicks.
         (0..8).for_each(|_| self.turn());
+    }
+
+    /// What each host hears is what the other one has said.
+    fn is_honest(&self) -> bool {
+        self.sealed || !self.forges
     }
 
     fn is_moving(&self) -> bool {
@@ -281,7 +299,7 @@ impl World {
 
     /// The programs read everything, finish what they write, and then their connections.
     fn end_programs(&mut self, at: usize) {
-        let (honest, still) = (!self.forges, !self.is_moving());
+        let (honest, still) = (self.is_honest(), !self.is_moving());
         let (now, flows, host) = (self.now, &mut self.flows, &mut self.hosts[at]);
         host.readers.retain_mut(|reader| !reader.read(usize::MAX, honest, flows));
         host.writers.retain_mut(|writer| {
@@ -298,7 +316,7 @@ impl World {
         }
         for conn in host.conns.iter().map(|conn| conn.key).filter(|conn| !host.ended.contains(conn)).collect::<Vec<_>>()
         {
-            if self.forges {
+            if !honest {
                 host.order(Command::Close { conn, code: 0, reason: "enough".into() });
             } else if still {
                 host.order(Command::Finish { conn });
@@ -318,6 +336,13 @@ impl World {
         }
         assert!(self.hosts.iter().all(|host| host.conns.len() == 1), "nobody is served");
     }
+}
+
+/// The same with a key, and with packet keys that are soon replaced.
+fn with_key(proto: Config, step: u8) -> Config {
+    let keys = Keyring::new(NamedKey::new("fuzz", Key::from_bytes([0x5A; 32])));
+    let rekey = Rekey { packets: 16 << step, after_ns: 20 * MILLISECOND };
+    Config { security: Security::Keys(keys), rekey, ..proto }
 }
 
 fn flip(frame: &mut [u8], bit: usize) {
