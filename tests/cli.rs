@@ -1,12 +1,35 @@
 //! The command as its users meet it: help, mistakes on the command line and their exit codes, JSON. Nothing here needs
 //! root or a link; what does is in `faults_veth.rs`.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_farwire");
+
+/// A home of the tests' own, with a key.
+static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-home");
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(&home).unwrap();
+    assert!(Command::new(BINARY).arg("keygen").arg(home.join("test.key")).output().unwrap().status.success());
+    home
+});
+
+/// The command, without a key unless a flag says so.
+fn keyless(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).stdin(Stdio::null()).env("HOME", &*HOME);
+    command.env_remove("FARWIRE_KEY_FILE").env_remove("XDG_CONFIG_HOME");
+    command
+}
+
 fn farwire(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_farwire")).args(arguments).stdin(Stdio::null()).output().unwrap()
+    keyless(arguments).env("FARWIRE_KEY_FILE", HOME.join("test.key")).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -31,7 +54,7 @@ fn here() -> &'static str {
 
 #[test]
 fn help_tells_the_exit_codes() {
-    for command in [&[][..], &["send"], &["recv"], &["perf"], &["ping"], &["doctor"], &["discover"]] {
+    for command in [&[][..], &["send"], &["recv"], &["perf"], &["ping"], &["doctor"], &["discover"], &["keygen"]] {
         let arguments = [command, &["--help"]].concat();
         let output = farwire(&arguments);
         let help = text(&output.stdout);
@@ -59,6 +82,7 @@ fn every_common_flag_is_there() {
             "--vlan",
             "--mtu",
             "--umem",
+            "--key",
             "--insecure",
             "--json",
             "-v",
@@ -166,10 +190,94 @@ fn a_failure_is_an_object_too() {
     assert!(farwire(&["recv", "-i", "fwnosuch0", "--json", "-"]).stdout.is_empty());
 }
 
+/// Runs, and gives exit code and standard error.
+fn told(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn without_a_key_the_next_step_is_told() {
+    for command in
+        [&["send", here(), "peer"][..], &["recv", "/tmp"], &["perf", "server"], &["perf", "peer"], &["ping", "peer"]]
+    {
+        let (code, said) = told(keyless(&[command, &["-i", "fwnosuch0"]].concat()));
+        assert_eq!(code, Some(2), "{command:?}: {said}");
+        assert!(said.contains("farwire keygen FILE") && said.contains("--insecure"), "{command:?}: {said}");
+        // Both are a way on: what is missing then is the interface.
+        let key = HOME.join("test.key");
+        for flags in [&["--insecure"][..], &["--key", key.to_str().unwrap()]] {
+            let (code, said) = told(keyless(&[command, &["-i", "fwnosuch0"], flags].concat()));
+            assert_eq!(code, Some(4), "{command:?}: {said}");
+            assert!(said.contains("fwnosuch0"), "{command:?}: {said}");
+        }
+    }
+    refuses(&["ping", "--key", "x", "--insecure", "peer"], 2, &["--key", "--insecure", "cannot be used with"]);
+    // Who asks who is there needs none.
+    let (code, said) = told(keyless(&["discover", "-i", "fwnosuch0"]));
+    assert!(code == Some(4) && said.contains("fwnosuch0"), "{said}");
+}
+
+#[test]
+fn a_key_is_looked_for_where_users_name_it() {
+    let config = HOME.join("xdg/farwire/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let ping = |variable: Option<&str>, flags: &[&str]| {
+        let mut command = keyless(&[&["ping", "-i", "fwnosuch0", "peer"], flags].concat());
+        command.env("XDG_CONFIG_HOME", HOME.join("xdg"));
+        command.envs(variable.map(|path| ("FARWIRE_KEY_FILE", path)));
+        told(command)
+    };
+    let names = |(code, said): (Option<i32>, String), words: &[&str]| {
+        assert_eq!(code, Some(4), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
+    };
+    fs::write(&config, "key = \"of-config.key\"").unwrap();
+    names(ping(None, &[]), &["xdg/farwire/of-config.key", "(named by ", "config.toml)"]);
+    names(ping(Some(""), &[]), &["of-config.key"]);
+    names(ping(Some("of-variable.key"), &[]), &["of-variable.key: No such file", "(named by FARWIRE_KEY_FILE)"]);
+    names(ping(Some("of-variable.key"), &["--key", "of-flag.key"]), &["of-flag.key: No such file"]);
+    names(ping(Some("of-variable.key"), &["--insecure"]), &["fwnosuch0"]);
+    fs::write(&config, "key = \"../../test.key\"").unwrap();
+    names(ping(None, &[]), &["fwnosuch0"]);
+    fs::write(&config, "kee = 1").unwrap();
+    names(ping(None, &[]), &["config.toml", "unknown field `kee`"]);
+}
+
+#[test]
+fn a_key_is_made_once_and_shown_to_nobody() {
+    let path = HOME.join("made.key");
+    let _ = fs::remove_file(&path);
+    let made = farwire(&["keygen", path.to_str().unwrap()]);
+    let said = format!("{}{}", text(&made.stdout), text(&made.stderr));
+    assert_eq!(made.status.code(), Some(0), "{said}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    let key = fs::read_to_string(&path).unwrap();
+    let secret = key.lines().find_map(|line| line.strip_prefix("farwire-key-1:")).unwrap();
+    assert!(secret.len() == 64 && !said.contains(&secret[..8]), "{said}");
+    assert!(said.contains(": key ") && said.contains("scp -p") && said.contains("farwire recv --key"), "{said}");
+    refuses(&["keygen", path.to_str().unwrap()], 4, &["made.key is there already", "name another file"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), key);
+    // Nor where it was put by mistake.
+    let line = format!("farwire-key-1:{secret}");
+    let (code, said) = told(keyless(&["ping", "--key", &line, "peer"]));
+    assert!(code == Some(2) && said.contains("that is a key") && !said.contains(&secret[..8]), "{said}");
+
+    let other = HOME.join("json.key");
+    let _ = fs::remove_file(&other);
+    let made = farwire(&["keygen", "--json", other.to_str().unwrap()]);
+    let report: Value = serde_json::from_slice(&made.stdout).expect("one JSON object");
+    assert!(fs::read_to_string(&other).unwrap().contains(report["key"].as_str().unwrap()), "{report}");
+    let piped = farwire(&["keygen", "-"]);
+    assert!(text(&piped.stdout).contains("\nfarwire-key-1:") && !text(&piped.stderr).contains("key-1"));
+    let (code, said) = told(keyless(&["keygen", "-", "--json"]));
+    assert!(code == Some(2) && said.contains("standard output"), "{said}");
+}
+
 #[test]
 fn a_reader_that_leaves_early_is_no_drama() {
     for reader in ["true", "head -n 1 >/dev/null", "cat >/dev/full 2>/dev/null"] {
-        let command = format!("{} doctor -i fwnosuch0 | {reader}", env!("CARGO_BIN_EXE_farwire"));
+        let command = format!("{BINARY} doctor -i fwnosuch0 | {reader}");
         let output = Command::new("sh").args(["-c", &command]).output().unwrap();
         let said = text(&output.stderr);
         assert!(!said.contains("panicked") && said.contains("not work like this"), "{said}");

@@ -39,7 +39,7 @@ fn a_tree_arrives_and_its_digests_are_told() {
     fs::set_permissions(top.join("a/data"), PermissionsExt::from_mode(0o604)).unwrap();
     let past = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_001, 5);
     File::open(top.join("a")).unwrap().set_modified(past).unwrap();
-    let sent = scene.send(&["tree", "--insecure", "-v"], "b");
+    let sent = scene.send(&["tree", "-v"], "b");
     sent.succeeds();
     let received = recv.wait();
     received.succeeds();

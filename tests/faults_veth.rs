@@ -117,7 +117,9 @@ fn another_protocol_version_is_named() {
     let scene = Scene::new(&[]);
     scene.file("f", 10);
     let _responder = forge::version_responder(&scene.lab, "b");
-    scene.send(&["f"], B_MAC).says(3, &["protocol version", "update the older"]);
+    scene.send(&["f", "--insecure"], B_MAC).says(3, &["protocol version", "update the older"]);
+    // With a key an answer that proves none is only a hint.
+    scene.send(&["f"], B_MAC).says(3, &["no answer", "with our key", "protocol version", "update the older"]);
 }
 
 #[test]

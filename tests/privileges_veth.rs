@@ -47,6 +47,8 @@ impl Public {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         fs::copy(BINARY, dir.path().join("farwire")).unwrap();
+        command::keygen(&dir.path().join("user.key"));
+        chown(dir.path().join("user.key"), Some(UID), Some(UID)).unwrap();
         Public(dir)
     }
 
@@ -72,10 +74,12 @@ impl Public {
         path
     }
 
-    /// The copy of the command, run by the ordinary user.
+    /// The copy of the command, run by the ordinary user, with a key of its own.
     fn as_user(&self, arguments: &[&str]) -> Vec<String> {
         let user = [format!("--reuid={UID}"), format!("--regid={UID}"), "--clear-groups".into()];
-        let program = ["setpriv".to_owned()].into_iter().chain(user).chain([self.path("farwire")]);
+        let key = format!("FARWIRE_KEY_FILE={}", self.path("user.key"));
+        let program =
+            ["setpriv".to_owned()].into_iter().chain(user).chain(["env".to_owned(), key, self.path("farwire")]);
         program.chain(arguments.iter().map(|word| (*word).to_owned())).collect()
     }
 
@@ -253,7 +257,8 @@ fn what_it_holds_gets_into_no_core_dump() {
 
 /// Whether a receiver that is aborted in this directory leaves a core dump.
 fn dumps_core(scene: &Scene, dir: &str, environment: &str) -> bool {
-    let command = format!("env {environment} {BINARY} recv -i eth1 --umem 16MiB --name b .");
+    let key = scene.beside("lab.key");
+    let command = format!("env {environment} {BINARY} recv -i eth1 --key {key} --umem 16MiB --name b .");
     let script = format!("ulimit -c unlimited && cd {dir} && exec {command}");
     let mut shell = Command::new("ip");
     shell.args(["netns", "exec", &scene.lab.namespace_name("b"), "sh", "-c", &script]);

@@ -118,7 +118,11 @@ impl Installed {
         fs::copy(BINARY, dir.path().join("farwire")).unwrap();
         fs::copy(std::env::current_exe().unwrap(), dir.path().join("test")).unwrap();
         fs::create_dir(dir.path().join("to")).unwrap();
-        chown(dir.path().join("to"), Some(UID), Some(UID)).unwrap();
+        fs::create_dir(dir.path().join("keys")).unwrap();
+        fs::set_permissions(dir.path().join("keys"), PermissionsExt::from_mode(0o700)).unwrap();
+        for own in ["to", "keys"] {
+            chown(dir.path().join(own), Some(UID), Some(UID)).unwrap();
+        }
         Installed(dir)
     }
 
@@ -131,6 +135,10 @@ impl Installed {
         let unit = Unit::parse(UNIT);
         let command = unit.one("ExecStart").replace("/usr/local/bin/farwire", &self.path("farwire"));
         let command = command.replace("%I", "eth1").replace("/var/lib/farwire", &self.path("to"));
+        let command = command.replace("/etc/farwire/keys", &self.path("keys"));
+        let key = self.path("keys/lab.key");
+        fs::copy(scene.beside("lab.key"), &key).unwrap();
+        chown(&key, Some(UID), Some(UID)).unwrap();
         let mounts = ["env", &format!("STATE={}", self.path("to")), "unshare", "--mount", "sh", "-c", MOUNTS, "sh"];
         let words = [
             "setpriv".to_owned(),

@@ -31,7 +31,7 @@ start_kernel() {
 serve() { exec "$PROJECT/tools/netlab" exec --name "$LAB" b -- "$@"; }
 
 # in_a VERB ARGUMENTS...: a farwire in host a.
-in_a() { in_host a -- "$FARWIRE" "$1" -i eth1 --insecure "${@:2}"; }
+in_a() { in_host a -- "$FARWIRE" "$1" -i eth1 "${@:2}"; }
 
 stop_server() {
     [[ -n $SERVER ]] || return 0
@@ -55,8 +55,9 @@ record() { printf '%s\n' "${*:2}" >>"$WORK/$1.series"; }
 measure_goodput() {
     local round
     for ((round = 1; round <= ROUNDS; round++)); do
-        say "    round $round: farwire perf, TCP and UDP with MTU-sized frames, TCP with default offloads"
-        goodput_farwire
+        say "    round $round: farwire perf, and --insecure; TCP and UDP with MTU-sized frames, TCP with offloads"
+        goodput_farwire farwire
+        goodput_farwire farwire-insecure --insecure
         offloads off
         goodput_kernel tcp-mtu
         goodput_kernel udp-mtu --udp --bitrate 0 --length 1472
@@ -75,18 +76,19 @@ offloads() {
     done
 }
 
+# goodput_farwire SERIES FLAGS...: both ends with these flags.
 goodput_farwire() {
     local out="$WORK/perf.json" before after line
-    start_server perf perf -i eth1 --insecure server
+    start_server perf perf -i eth1 "${@:2}" server
     before=$(cpu_of "$SERVER")
     TIMEFORMAT='%U %S'
-    { time in_a perf --json -t "$SECONDS_EACH" "$B_MAC" >"$out" 2>"$WORK/perf.err"; } 2>"$WORK/perf.time" ||
+    { time in_a perf "${@:2}" --json -t "$SECONDS_EACH" "$B_MAC" >"$out" 2>"$WORK/perf.err"; } 2>"$WORK/perf.time" ||
         die "farwire perf failed: $(cat "$WORK/perf.err")"
     after=$(cpu_of "$SERVER")
     stop_server
     line=$(jq -er '"\(.goodput_bps) \(.retransmitted_packets)"' "$out") ||
         die "farwire perf --json said what this script does not understand: $(cat "$out")"
-    record farwire "$line" "$(awk -v b="$before" -v a="$after" '{ print $1 + $2 + a - b }' "$WORK/perf.time")"
+    record "$1" "$line" "$(awk -v b="$before" -v a="$after" '{ print $1 + $2 + a - b }' "$WORK/perf.time")"
 }
 
 # goodput_kernel SERIES IPERF3-ARGUMENTS...: counts what the receiver got.
@@ -120,7 +122,7 @@ pin() { if (($(nproc) > 1)); then echo "--cpu $1"; fi; }
 latency_farwire() {
     local out="$WORK/ping-$1.json" cpu
     read -ra cpu <<<"$(pin 1)"
-    start_server "ping-$1" perf -i eth1 --insecure --idle "$1" "${cpu[@]}" server
+    start_server "ping-$1" perf -i eth1 --idle "$1" "${cpu[@]}" server
     read -ra cpu <<<"$(pin 0)"
     in_a ping --idle "$1" "${cpu[@]}" --json -c "$TRIPS" -s 64 "$B_MAC" >"$out" ||
         die "farwire ping --idle $1 failed; see above"
@@ -150,6 +152,7 @@ print_tables() {
     printf '%-44s %12s %20s %9s %14s\n' '' 'Gbit/s' 'lowest-highest' 'CPU s/GB' 'resent or lost'
     printf '%-44s %12s %20s %9s %14s\n' "farwire send (this tree, in $SENT_S s)" "$(gbit "$SENT_BPS")" '' '' ''
     goodput_line 'farwire perf (memory to memory)' farwire
+    goodput_line 'farwire perf --insecure' farwire-insecure
     goodput_line "kernel TCP $cc, MTU-sized frames" tcp-mtu
     goodput_line 'kernel UDP, MTU-sized frames, unreliable' udp-mtu
     goodput_line "kernel TCP $cc, 64 KB in one piece (offloads)" tcp-offload

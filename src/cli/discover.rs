@@ -10,7 +10,8 @@ use super::stop::Stop;
 
 /// Lists who answers.
 pub fn run(flags: &flags::Discover, stop: &Stop) -> Result<(), Failure> {
-    let endpoint = super::open::endpoint(&super::open::small(&flags.common), Rights::new(Files::None, None, stop)?)?;
+    let rights = Rights::new(Files::None, None, stop)?;
+    let endpoint = super::open::endpoint(&super::open::small(&flags.common), None, rights)?;
     let found = endpoint.discover(flags.wait).map_err(Failure::local)?;
     if flags.common.json {
         let hosts: Vec<_> = found

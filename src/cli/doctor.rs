@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::exit::{self, Failure};
 use super::flags::{self, Common, LinkKind};
+use super::keys::Protection;
 use super::privilege::{Files, Rights};
 use super::stop::Stop;
 use super::{open, show};
@@ -15,8 +16,9 @@ pub fn run(flags: &flags::Doctor, stop: &Stop) -> Result<(), Failure> {
     if common.link == LinkKind::Packet {
         return Err(Failure::usage("--link packet needs no doctor: it works with every Ethernet interface"));
     }
-    let endpoint = Rights::new(Files::None, None, stop)?.at_open(open::config(common)?);
+    let endpoint = Rights::new(Files::None, None, stop)?.at_open(open::config(common, None)?);
     let mut findings = doctor::machine(open::umem(common));
+    findings.push(key(common));
     let interface = match open::interface(common) {
         Ok((interface, _)) => {
             let xdp = open::xdp(common, &interface);
@@ -36,6 +38,17 @@ pub fn run(flags: &flags::Doctor, stop: &Stop) -> Result<(), Failure> {
         1 => Err(Failure::new(exit::LOCAL, "1 thing does not work like this; see above")),
         _ => Err(Failure::new(exit::LOCAL, format!("{bad} things do not work like this; see above"))),
     }
+}
+
+/// Whether connections would have a key. Without one the doctor goes on: it opens none.
+fn key(common: &Common) -> Finding {
+    let (level, what, mend) = match Protection::of_server(common, None) {
+        Ok(keys @ Protection::Keys { .. }) => (Level::Ok, keys.describe(), None),
+        Ok(Protection::Insecure) => (Level::Warn, show::NOT_ENCRYPTED.to_owned(), Some("farwire keygen FILE")),
+        Err(none) if none.code == exit::USAGE => (Level::Warn, none.message, Some("farwire keygen FILE")),
+        Err(bad) => (Level::Bad, bad.message, Some("mend that file, or name another one with --key")),
+    };
+    Finding { check: "key", level, what, mend: mend.map(str::to_owned) }
 }
 
 fn tell(common: &Common, interface: Option<&str>, findings: &[Finding]) {

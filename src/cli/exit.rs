@@ -12,7 +12,7 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// No such peer, or no answer from it.
 pub const NO_PEER: u8 = 3;
-/// Something on this machine: the interface, privileges, a directory.
+/// Something on this machine: the interface, privileges, a directory, a key file.
 pub const LOCAL: u8 = 4;
 /// The user stopped it before it was done.
 pub const INTERRUPTED: u8 = 5;
@@ -23,8 +23,8 @@ Exit codes:
   0  done: everything was sent, received, confirmed or found to be in order
   1  it failed, wholly or in part, or the peer refused; what failed is named
   2  the command line makes no sense
-  3  no such peer, or no answer from it
-  4  something on this machine: interface, privileges, queue, directory
+  3  no such peer, or no answer from it that our key proves
+  4  something on this machine: interface, privileges, queue, directory, key file
   5  stopped by Ctrl-C or SIGTERM before it was done";
 
 /// Why a command failed.
@@ -76,7 +76,7 @@ impl From<OpenError> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Failure {
         let code = match error {
-            ConnectError::NoAnswer { .. } | ConnectError::Version { .. } => NO_PEER,
+            ConnectError::NoAnswer { .. } | ConnectError::NoProof { .. } | ConnectError::Version { .. } => NO_PEER,
             ConnectError::BadPeer { .. } => USAGE,
             ConnectError::Link(_) | ConnectError::Shutdown => LOCAL,
             _ => FAILED,

@@ -26,6 +26,9 @@ pub enum Command {
     Send(Send),
     /// Receive files and directories, from many senders, until stopped
     ///
+    /// With a directory of keys each sender is shown by the name of its key. SIGHUP reads the keys anew: whoever uses
+    /// one that is gone is cut off. If the new ones can't be taken, the old ones stay.
+    ///
     /// Until it is whole, synced and verified, a file is called .farwire-….part. A transfer that breaks off removes its
     /// parts; only a receiver that was killed leaves some behind: what was on its way, and what waited to be synced.
     /// They can be removed while nobody receives into DIR: find DIR -name '.farwire-*.part' -delete
@@ -43,6 +46,9 @@ pub enum Command {
     /// List who answers on the link
     #[command(after_help = exit::HELP)]
     Discover(Discover),
+    /// Make the key that two hosts share
+    #[command(after_help = exit::HELP)]
+    Keygen(Keygen),
 }
 
 /// `farwire send`.
@@ -165,7 +171,18 @@ pub struct Discover {
     pub common: Common,
 }
 
-/// What every command takes.
+/// `farwire keygen`.
+#[derive(Args, Debug)]
+pub struct Keygen {
+    /// Where to put the key: a new file, readable by its owner only; or - for standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The result as JSON on standard output: one object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What every command takes that uses a link.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Link and transport")]
 pub struct Common {
@@ -212,8 +229,15 @@ pub struct Common {
     /// Record every frame that comes or goes into this file, as pcapng for Wireshark (costs time)
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
-    /// Do without encryption. The only mode so far; it will have to be said once there are keys
-    #[arg(long)]
+    /// Key that both hosts share (`farwire keygen`), or a directory of them: NAME.key for each peer
+    ///
+    /// Else FARWIRE_KEY_FILE names it, else `key = "PATH"` in ~/.config/farwire/config.toml or
+    /// /etc/farwire/config.toml. Of a directory recv and perf server take every key; other commands take the one that
+    /// bears the peer's name, or the only one. doctor and discover need none.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub key: Option<PathBuf>,
+    /// Do without a key: whoever is on the link can read and change everything. Both hosts must say it
+    #[arg(long, conflicts_with = "key")]
     pub insecure: bool,
     /// Results as JSON on standard output: one object
     #[arg(long)]

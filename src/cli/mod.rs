@@ -3,10 +3,14 @@
 //! Decides: what is shown and with which exit code a command ends. Does not: transfer, measure or diagnose.
 //! Called by: `main.rs`. Invariant: standard output has results only; with `--json` it is one JSON object.
 
+mod config;
 mod discover;
 mod doctor;
 mod exit;
 mod flags;
+mod key_files;
+mod keygen;
+mod keys;
 mod notices;
 mod open;
 mod perf;
@@ -41,10 +45,10 @@ pub fn run() -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return end(Failure::local(format!("signals can't be listened for: {error}"))),
     };
-    let (name, common) = common(&cli.command);
-    trace(common.verbose);
+    let (name, json, verbosity) = about(&cli.command);
+    trace(verbosity);
     // Where received bytes go to standard output, nothing else may.
-    let json = common.json && !matches!(&cli.command, Command::Recv(flags) if flags.dir.as_os_str() == "-");
+    let json = json && !matches!(&cli.command, Command::Recv(flags) if flags.dir.as_os_str() == "-");
     let result = match cli.command {
         Command::Send(flags) => send::run(&flags, &stop),
         Command::Recv(flags) => recv::run(&flags, &stop),
@@ -52,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Ping(flags) => ping::run(&flags, &stop),
         Command::Doctor(flags) => doctor::run(&flags, &stop),
         Command::Discover(flags) => discover::run(&flags, &stop),
+        Command::Keygen(flags) => keygen::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::from(exit::OK),
@@ -100,8 +105,8 @@ fn own_name(named: Option<&String>) -> Result<String, Failure> {
 /// Bytes of a name on the link.
 const LONGEST_NAME: usize = 32;
 
-/// A command's name and what it has in common with the others.
-fn common(command: &Command) -> (&'static str, flags::Common) {
+/// A command's name, whether it is to answer in JSON, and how much it is to say.
+fn about(command: &Command) -> (&'static str, bool, u8) {
     let (name, common) = match command {
         Command::Send(flags) => ("send", &flags.common),
         Command::Recv(flags) => ("recv", &flags.common),
@@ -109,8 +114,9 @@ fn common(command: &Command) -> (&'static str, flags::Common) {
         Command::Ping(flags) => ("ping", &flags.common),
         Command::Doctor(flags) => ("doctor", &flags.common),
         Command::Discover(flags) => ("discover", &flags.common),
+        Command::Keygen(flags) => return ("keygen", flags.json, 0),
     };
-    (name, common.clone())
+    (name, common.json, common.verbose)
 }
 
 fn trace(verbosity: u8) {

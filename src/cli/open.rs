@@ -4,6 +4,7 @@ use pnet::datalink::{self, NetworkInterface};
 
 use super::exit::Failure;
 use super::flags::{Cc, Common, LinkKind, OwnRate};
+use super::keys::Protection;
 use super::privilege::Rights;
 use super::show;
 use crate::api::{
@@ -15,13 +16,13 @@ const SMALL_UMEM: u64 = 16 << 20;
 /// Share of an AF_PACKET pool that is kept for receiving: what AF_XDP's fill ring keeps.
 const RX_SHARE: usize = 4;
 
-/// Opens an endpoint as the flags say, and tells on standard error what is in force. From then on the process has
-/// those rights only.
+/// Opens an endpoint as the flags say, and tells on standard error what is in force. Without protection there are no
+/// connections. From then on the process has those rights only.
 ///
 /// # Errors
 /// Whatever is in the way, with the next step.
-pub fn endpoint(common: &Common, rights: Rights) -> Result<Endpoint, Failure> {
-    let config = rights.at_open(config(common)?);
+pub fn endpoint(common: &Common, protection: Option<&Protection>, rights: Rights) -> Result<Endpoint, Failure> {
+    let config = rights.at_open(config(common, protection)?);
     let (interface, why) = interface(common)?;
     let endpoint = match common.link {
         LinkKind::Xdp => Endpoint::open_xdp(xdp(common, &interface), config)?,
@@ -30,12 +31,12 @@ pub fn endpoint(common: &Common, rights: Rights) -> Result<Endpoint, Failure> {
     for note in endpoint.notes() {
         tracing::info!("{note}");
     }
-    show::status(&format!("{}{why}", status(&endpoint, common)));
+    show::status(&format!("{}{why}", status(&endpoint, common, protection)));
     Ok(endpoint)
 }
 
 /// The line that says what is in force.
-pub fn status(endpoint: &Endpoint, common: &Common) -> String {
+pub fn status(endpoint: &Endpoint, common: &Common, protection: Option<&Protection>) -> String {
     let caps = endpoint.caps();
     let link = match caps.mode {
         "packet" => "AF_PACKET (slower than AF_XDP)".to_owned(),
@@ -47,10 +48,8 @@ pub fn status(endpoint: &Endpoint, common: &Common) -> String {
         Some(OwnRate::At(rate)) => format!(", {rate}"),
         Some(OwnRate::Auto) => ", rate to be measured".to_owned(),
     };
-    format!(
-        "{link} on {}, MTU {}, {}{vlan}{rate}, not encrypted (--insecure is the only mode so far)",
-        caps.name, caps.mtu, caps.mac
-    )
+    let protection = protection.map_or(String::new(), |protection| format!(", {}", protection.describe()));
+    format!("{link} on {}, MTU {}, {}{vlan}{rate}{protection}", caps.name, caps.mtu, caps.mac)
 }
 
 /// What AF_XDP is to be opened with.
@@ -84,7 +83,7 @@ pub fn interface(common: &Common) -> Result<(String, String), Failure> {
 }
 
 /// The transport's settings.
-pub fn config(common: &Common) -> Result<EndpointConfig, Failure> {
+pub fn config(common: &Common, protection: Option<&Protection>) -> Result<EndpointConfig, Failure> {
     let algorithm = algorithm(common.cc, common.rate).map_err(Failure::usage)?;
     if common.link == LinkKind::Packet && (common.mode.is_some() || common.queue.is_some()) {
         return Err(Failure::usage("--mode and --queue are for --link xdp; leave them out, or --link packet"));
@@ -95,7 +94,8 @@ pub fn config(common: &Common) -> Result<EndpointConfig, Failure> {
              (`ip link add link IFACE name IFACE.{id} type vlan id {id}`) and use it with -i, without --vlan"
         )));
     }
-    let mut config = EndpointConfig::insecure().idle(common.idle).algorithm(algorithm).ethertype(common.ethertype);
+    let config = protection.map_or_else(EndpointConfig::insecure, Protection::config);
+    let mut config = config.idle(common.idle).algorithm(algorithm).ethertype(common.ethertype);
     if let Some(cpu) = common.cpu {
         config = config.cpu(cpu);
     }

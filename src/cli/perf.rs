@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::exit::Failure;
 use super::flags;
+use super::keys::Protection;
 use super::notices::Notices;
 use super::ping::{create_hgrm, microseconds};
 use super::privilege::{Files, Rights};
@@ -35,7 +36,9 @@ fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     }
     let plan = plan(flags)?;
     let hgrm = flags.hgrm.as_deref().map(create_hgrm).transpose()?;
-    let endpoint = super::open::endpoint(&flags.common, Rights::new(Files::None, None, stop)?)?;
+    let protection = Protection::of_client(&flags.common, &flags.peer)?;
+    let rights = Rights::new(Files::None, None, stop)?;
+    let endpoint = super::open::endpoint(&flags.common, Some(&protection), rights)?;
     let asked = Instant::now();
     let connection = super::connect(&endpoint, &flags.peer)?;
     let connect = asked.elapsed();
@@ -53,12 +56,13 @@ fn measure(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
         let snapshot = report.snapshot.as_ref().ok_or_else(|| Failure::failed("no histogram: the endpoint ended"))?;
         file.write(&snapshot.latencies.rtt)?;
     }
-    let link = super::open::status(&endpoint, &flags.common);
+    let link = super::open::status(&endpoint, &flags.common, Some(&protection));
     if json {
-        let about = About { peer: connection.peer().to_string(), link, connect, notices };
+        let encryption = show::encryption_json(&connection);
+        let about = About { peer: connection.peer().to_string(), encryption, link, connect, notices };
         show::json(&report_json(&report, &about));
     } else {
-        tell(&report);
+        tell(&report, &show::encryption(&connection));
     }
     match report.corrupt_bytes() {
         0 => Ok(()),
@@ -102,7 +106,7 @@ fn rate(bps: f64) -> String {
     Rate::from_bps(bps as u64).map_or("0 bit/s".to_owned(), |rate| rate.to_string())
 }
 
-fn tell(report: &PerfReport) {
+fn tell(report: &PerfReport, encryption: &str) {
     show::out("-".repeat(64));
     for (direction, flow) in [(Direction::Up, report.up), (Direction::Down, report.down)] {
         let Some(flow) = flow else { continue };
@@ -119,6 +123,7 @@ fn tell(report: &PerfReport) {
     ));
     let sender = if report.plan.direction == Direction::Down { remote } else { local };
     show::out(format!("congestion control of the sender: {}", controller(sender)));
+    show::out(format!("encryption: {encryption}"));
     let Some(snapshot) = &report.snapshot else { return };
     for (title, histogram) in [
         ("round trips", &snapshot.latencies.rtt),
@@ -159,6 +164,7 @@ fn controller(side: &Side) -> String {
 /// What is known about a measurement beside its report.
 struct About {
     peer: String,
+    encryption: Value,
     link: String,
     /// From the question who the peer is to the connection.
     connect: Duration,
@@ -179,6 +185,7 @@ fn report_json(report: &PerfReport, about: &About) -> Value {
     json!({
         "command": "perf",
         "peer": about.peer,
+        "encryption": about.encryption,
         "link": about.link,
         "connect_ms": about.connect.as_secs_f64() * 1000.0,
         "direction": report.plan.direction,
@@ -217,12 +224,16 @@ fn round_trips(of: &RoundTrips) -> Value {
 fn serve(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     let name = super::own_name(flags.name.as_ref())?;
     let rights = Rights::new(Files::None, flags.user.as_deref(), stop)?;
-    let endpoint = super::open::endpoint(&flags.common, rights)?;
+    let protection = Protection::of_server(&flags.common, rights.user())?;
+    protection.renew_on_hangup(stop);
+    let endpoint = super::open::endpoint(&flags.common, Some(&protection), rights)?;
     endpoint.announce(&name, "perf")?;
     endpoint.listen().map_err(Failure::local)?;
-    show::status(&format!("serving as {name} ({}); over there: farwire perf {name}", endpoint.mac()));
+    let (mac, flag, described) = (endpoint.mac(), protection.flag(), protection.describe());
+    show::status(&format!("serving as {name} ({mac}), {described}; over there: farwire perf {flag}{name}"));
     let json = flags.common.json;
     while !stop.requested() {
+        protection.renew_if_asked(stop, &endpoint);
         let connection = match endpoint.accept_timeout(LOOK_EVERY) {
             Ok(connection) => connection,
             Err(AcceptError::Timeout) => continue,
@@ -241,7 +252,7 @@ fn serve(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
 }
 
 fn serve_one(connection: &Connection, json: bool) {
-    let peer = connection.peer();
+    let peer = show::peer(connection);
     let control = match service::accept(connection, Service::Perf) {
         Ok(control) => control,
         // Who only pings opens no stream.
@@ -253,10 +264,12 @@ fn serve_one(connection: &Connection, json: bool) {
     let notices = notices.all(&[]);
     match served {
         Ok(Served { plan, side }) if json => {
-            show::json(&json!({ "command": "perf server", "peer": peer.to_string(), "plan": plan, "side": side,
-                "notices": notices }));
+            show::json(&json!({ "command": "perf server", "peer": connection.peer().to_string(), "plan": plan,
+                "encryption": show::encryption_json(connection), "side": side, "notices": notices }));
         }
-        Ok(Served { plan, side }) => show::out(format!("{peer}: {}", served_line(plan, &side))),
+        Ok(Served { plan, side }) => {
+            show::out(format!("{peer}: {}, {}", served_line(plan, &side), show::encryption(connection)));
+        }
         Err(error) => {
             show::complain(format!("{peer}: {error}"));
             connection.close(service::GAVE_UP, &error.to_string());

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::flags;
+use super::keys::Protection;
 use super::privilege::{Files, Rights};
 use super::show;
 use super::stop::Stop;
+use crate::api::Connection;
 use crate::apps::ping::{self, PingPlan, PingResult};
 use crate::obs::hist::Histogram;
 
@@ -19,7 +21,9 @@ const MICROSECOND: f64 = 1000.0;
 /// Pings and draws what came of it.
 pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     let file = flags.hgrm.as_deref().map(create_hgrm).transpose()?;
-    let endpoint = super::open::endpoint(&super::open::small(&flags.common), Rights::new(Files::None, None, stop)?)?;
+    let protection = Protection::of_client(&flags.common, &flags.peer)?;
+    let rights = Rights::new(Files::None, None, stop)?;
+    let endpoint = super::open::endpoint(&super::open::small(&flags.common), Some(&protection), rights)?;
     let most = endpoint.caps().mtu;
     if flags.size > most {
         return Err(Failure::usage(format!("--size {}: the link takes {most} bytes at most", flags.size)));
@@ -31,7 +35,7 @@ pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     if let Some(file) = file {
         file.write(&result.rtt)?;
     }
-    tell(flags, &connection.peer().to_string(), &result);
+    tell(flags, &connection, &result);
     match result.received {
         _ if stop.requested() => Err(Failure::silent(exit::INTERRUPTED)),
         0 => Err(Failure::new(exit::NO_PEER, format!("{} answered none of {} pings", flags.peer, result.sent))),
@@ -39,12 +43,13 @@ pub fn run(flags: &flags::Ping, stop: &Stop) -> Result<(), Failure> {
     }
 }
 
-fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) {
-    let lost = result.sent - result.received;
+fn tell(flags: &flags::Ping, connection: &Connection, result: &PingResult) {
+    let (peer, lost) = (connection.peer().to_string(), result.sent - result.received);
     if flags.common.json {
         show::json(&json!({
             "command": "ping",
             "peer": peer,
+            "encryption": show::encryption_json(connection),
             "size_bytes": flags.size,
             "sent": result.sent,
             "received": result.received,
@@ -57,7 +62,8 @@ fn tell(flags: &flags::Ping, peer: &str, result: &PingResult) {
         show::out(result.rtt.draw(show::width()).trim_end());
     }
     let pings = show::count(result.sent, "ping");
-    show::out(format!("{pings} of {} bytes to {peer}, {lost} lost", flags.size));
+    let encryption = show::encryption(connection);
+    show::out(format!("{pings} of {} bytes to {peer}, {lost} lost, {encryption}", flags.size));
 }
 
 /// Percentiles in microseconds; null if there is nothing.

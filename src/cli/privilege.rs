@@ -87,6 +87,11 @@ impl Rights {
         Ok(Rights { files, account, stop: stop.clone() })
     }
 
+    /// Who the process will be, if it is to become another user.
+    pub fn user(&self) -> Option<Uid> {
+        self.account.as_ref().map(|account| account.uid)
+    }
+
     /// The same settings, with a step that gives up all other rights once the link is open.
     pub fn at_open(self, config: EndpointConfig) -> EndpointConfig {
         config.once_open(move || {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::flags;
+use super::keys::Protection;
 use super::privilege::{Files, Rights};
 use super::send::{failed_line, summary};
 use super::show::{self, Ui};
@@ -38,7 +39,9 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
     let once = flags.once || target == Target::Stdout;
     raise_descriptor_limit();
     let name = super::own_name(flags.name.as_ref())?;
-    let endpoint = super::open::endpoint(&flags.common, rights)?;
+    let protection = Protection::of_server(&flags.common, rights.user())?;
+    protection.renew_on_hangup(stop);
+    let endpoint = super::open::endpoint(&flags.common, Some(&protection), rights)?;
     if let Some(user) = &flags.user {
         try_out(&target).map_err(|Failure { message, .. }| {
             Failure::local(format!("--user {user}: {message}; user {user} must be able to reach it and to write there"))
@@ -47,9 +50,11 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
     endpoint.announce(&name, "recv")?;
     endpoint.listen().map_err(Failure::local)?;
     show::status(&format!(
-        "receiving into {} as {name} ({}); over there: farwire send PATH {name}",
+        "receiving into {} as {name} ({}), {}; over there: farwire send {}PATH {name}",
         if target == Target::Stdout { "standard output".to_owned() } else { flags.dir.display().to_string() },
-        endpoint.mac()
+        endpoint.mac(),
+        protection.describe(),
+        protection.flag(),
     ));
     let server = Arc::new(Server {
         target,
@@ -60,7 +65,7 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
         verbose: flags.common.verbose > 0,
         stop: stop.clone(),
     });
-    serve(&endpoint, &server)
+    serve(&endpoint, &protection, &server)
 }
 
 struct Server {
@@ -75,13 +80,14 @@ struct Server {
     stop: Stop,
 }
 
-fn serve(endpoint: &Endpoint, server: &Arc<Server>) -> Result<(), Failure> {
+fn serve(endpoint: &Endpoint, protection: &Protection, server: &Arc<Server>) -> Result<(), Failure> {
     let (ended, outcomes) = bounded::<Result<(), Failure>>(16);
     let mut threads: Vec<thread::JoinHandle<()>> = Vec::new();
     let result = loop {
         if server.stop.requested() {
             break None;
         }
+        protection.renew_if_asked(&server.stop, endpoint);
         threads.retain(|thread| !thread.is_finished());
         match outcomes.try_recv() {
             Ok(outcome) if server.once => break Some(outcome),
@@ -128,7 +134,7 @@ impl Server {
     /// Serves one connection; `None` if it was for nothing that counts.
     fn one(&self, connection: &Connection) -> Option<Result<(), Failure>> {
         let _told = self.stop.tell(connection);
-        let peer = connection.peer();
+        let peer = show::peer(connection);
         let streams = match service::accept(connection, Service::Transfer) {
             Ok(streams) => streams,
             // Who only pings opens no stream.
@@ -148,24 +154,27 @@ impl Server {
         ui.clear();
         // An engine that is gone has nothing to tell.
         let engine = connection.snapshot().ok().map(|now| show::engine_json(&now));
-        Some(self.tell(&peer.to_string(), &ui, result, engine))
+        Some(self.tell(connection, &ui, result, engine))
     }
 
     fn tell(
         &self,
-        peer: &str,
+        connection: &Connection,
         ui: &Ui,
         result: Result<Report, TransferError>,
         engine: Option<Value>,
     ) -> Result<(), Failure> {
+        let (from, peer) = (show::peer(connection), connection.peer().to_string());
+        let encryption = show::encryption_json(connection);
         let report = match result {
             Ok(report) => report,
             Err(error) => {
                 self.cut.fetch_or(closed_by_us(&error), Ordering::AcqRel);
-                show::complain(format!("transfer from {peer}: {error}"));
+                show::complain(format!("transfer from {from}: {error}"));
                 if self.json {
                     let error = error.to_string();
-                    self.json_line(&json!({ "command": "recv", "peer": peer, "error": error, "engine": engine }));
+                    self.json_line(&json!({ "command": "recv", "peer": peer, "encryption": encryption,
+                        "error": error, "engine": engine }));
                 }
                 return Err(Failure::silent(exit::FAILED));
             }
@@ -174,6 +183,7 @@ impl Server {
             let line = json!({
                 "command": "recv",
                 "peer": peer,
+                "encryption": encryption,
                 "files": report.tally.files,
                 "directories": report.tally.directories,
                 "symlinks": report.tally.symlinks,
@@ -187,12 +197,13 @@ impl Server {
             });
             self.json_line(&line);
         } else {
-            self.line(&format!("received {}", summary(&report, &format!("from {peer}"))));
+            let summary = summary(&report, &format!("from {from}"));
+            self.line(&format!("received {summary}, {}", show::encryption(connection)));
         }
         if report.is_complete() {
             return Ok(());
         }
-        show::complain(format!("transfer from {peer}: {}", failed_line(&report)));
+        show::complain(format!("transfer from {from}: {}", failed_line(&report)));
         Err(Failure::silent(exit::FAILED))
     }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::exit::{self, Failure};
 use super::flags;
+use super::keys::Protection;
 use super::notices::Notices;
 use super::privilege::{Files, Rights};
 use super::show::{self, Ui};
@@ -19,7 +20,9 @@ use crate::base::size;
 pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
     let (paths, peer) = paths_and_peer(&flags.paths_and_peer)?;
     let roots = roots(paths, &flags.stdin_name)?;
-    let endpoint = super::open::endpoint(&flags.common, Rights::new(Files::Read, None, stop)?)?;
+    let protection = Protection::of_client(&flags.common, peer)?;
+    let rights = Rights::new(Files::Read, None, stop)?;
+    let endpoint = super::open::endpoint(&flags.common, Some(&protection), rights)?;
     let connection = super::connect(&endpoint, peer)?;
     let _told = stop.tell(&connection);
     let _notices = Notices::of(&connection);
@@ -34,6 +37,7 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
         show::json(&json!({
             "command": "send",
             "peer": connection.peer().to_string(),
+            "encryption": show::encryption_json(&connection),
             "files": report.tally.files,
             "directories": report.tally.directories,
             "symlinks": report.tally.symlinks,
@@ -47,7 +51,7 @@ pub fn run(flags: &flags::Send, stop: &Stop) -> Result<(), Failure> {
             "retransmitted_packets": counters.retransmitted_packets,
         }));
     } else {
-        show::out(format!("sent {}", summary(&report, &format!("to {peer}"))));
+        show::out(format!("sent {}, {}", summary(&report, &format!("to {peer}")), show::encryption(&connection)));
     }
     if complete { Ok(()) } else { Err(Failure::new(exit::FAILED, failed_line(&report))) }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::api::Snapshot;
+use crate::api::{Connection, Snapshot};
 use crate::apps::transfer::{Name, Tally, Watch};
 use crate::base::size;
 use crate::obs::export;
@@ -47,6 +47,29 @@ pub fn status(line: &str) {
 /// A line about what went wrong, after the program's name.
 pub fn complain(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "farwire: {}", plain(line));
+}
+
+/// What is shown wherever something is in force or was done without keys.
+pub const NOT_ENCRYPTED: &str = "NOT ENCRYPTED (--insecure)";
+
+/// What a connection was protected with.
+pub fn encryption(connection: &Connection) -> String {
+    match (connection.cipher(), connection.key_name()) {
+        (Some(cipher), Some(key)) => format!("{} with key {key}", cipher.name()),
+        _ => NOT_ENCRYPTED.to_owned(),
+    }
+}
+
+/// The same for `--json`; null without keys.
+pub fn encryption_json(connection: &Connection) -> Value {
+    let (cipher, key) = (connection.cipher(), connection.key_name());
+    cipher.map_or(Value::Null, |cipher| json!({ "cipher": cipher.name(), "key": key }))
+}
+
+/// Who a peer is: the name of its key, if it has proved one, and its address.
+pub fn peer(connection: &Connection) -> String {
+    let mac = connection.peer();
+    connection.key_name().map_or_else(|| mac.to_string(), |key| format!("{key} ({mac})"))
 }
 
 /// Counters, histograms and the link's counters, for `--json`.

@@ -1,6 +1,8 @@
-//! Ctrl-C: tells the peers, lets the commands clean up, and ends the process if they do not.
+//! Ctrl-C: tells the peers, lets the commands clean up, and ends the process if they do not. SIGHUP is the same, unless
+//! it means something else to a command.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -28,6 +30,10 @@ pub struct Stop {
 #[derive(Default)]
 struct Inner {
     requested: AtomicBool,
+    /// SIGHUP is no wish to end.
+    counts_hangups: AtomicBool,
+    /// It came.
+    hung_up: AtomicBool,
     connections: Mutex<Registry>,
     listener: Mutex<Option<Listener>>,
 }
@@ -78,8 +84,15 @@ impl Stop {
         let handle = signals.handle();
         let seen = self.clone();
         let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let had_terminal = has_terminal();
             let mut first: Option<Instant> = None;
-            for _ in signals.forever() {
+            for signal in signals.forever() {
+                // Whoever closes the terminal wants the end of what runs in it.
+                let closed = had_terminal && !has_terminal();
+                if signal == SIGHUP && !closed && seen.inner.counts_hangups.load(Ordering::Acquire) {
+                    seen.inner.hung_up.store(true, Ordering::Release);
+                    continue;
+                }
                 match first {
                     Some(asked) if asked.elapsed() > ONE_WISH => give_up(),
                     Some(_) => continue,
@@ -100,6 +113,16 @@ impl Stop {
     /// Whether the user has asked for an end.
     pub fn requested(&self) -> bool {
         self.inner.requested.load(Ordering::Acquire)
+    }
+
+    /// From now on SIGHUP is counted, and ends the program only if its terminal was closed.
+    pub fn count_hangups(&self) {
+        self.inner.counts_hangups.store(true, Ordering::Release);
+    }
+
+    /// Whether SIGHUP came since this was asked last.
+    pub fn was_hung_up(&self) -> bool {
+        self.inner.hung_up.swap(false, Ordering::AcqRel)
     }
 
     /// Closes `connection` when the user asks for an end, with a word to the peer.
@@ -124,6 +147,11 @@ impl Stop {
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the process is controlled from a terminal that is still there.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Ends the process without asking anybody.

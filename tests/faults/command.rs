@@ -28,6 +28,8 @@ pub struct Scene {
     pub lab: Lab,
     dirs: tempfile::TempDir,
     to: String,
+    /// What both hosts share, unless flags say otherwise.
+    key: PathBuf,
 }
 
 /// How a command ended.
@@ -52,7 +54,14 @@ impl Scene {
             fs::create_dir(dirs.path().join(name)).unwrap();
         }
         let to = dirs.path().join("to").to_str().unwrap().to_owned();
-        Scene { lab: Lab::up(options), dirs, to }
+        let key = dirs.path().join("lab.key");
+        keygen(&key);
+        Scene { lab: Lab::up(options), dirs, to, key }
+    }
+
+    /// A path beside what is sent and received.
+    pub fn beside(&self, name: &str) -> String {
+        self.dirs.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Where things arrive.
@@ -86,6 +95,7 @@ impl Scene {
     pub fn start_reading(&self, host: &str, words: &[String], stdin: Stdio) -> Running {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.lab.namespace_name(host)]).args(words);
+        command.env("FARWIRE_KEY_FILE", &self.key);
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running::of(command)
     }
@@ -108,7 +118,7 @@ impl Scene {
     }
 
     pub fn send_words(&self, names_and_flags: &[&str], peer: &str) -> Vec<String> {
-        let names = names_and_flags.iter().take_while(|word| !word.starts_with("--")).count();
+        let names = names_and_flags.iter().take_while(|word| !word.starts_with('-')).count();
         let (names, flags) = names_and_flags.split_at(names);
         let mut words = self.command(&["send", "-i", "eth1"]);
         words.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -300,6 +310,11 @@ impl Running {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     // `ip netns exec` becomes the command, so its process is the one.
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
@@ -355,6 +370,12 @@ impl Told {
     pub fn json_lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// Makes a key as users do.
+pub fn keygen(path: &Path) {
+    let made = Command::new(BINARY).arg("keygen").arg(path).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
 }
 
 /// Bytes without a pattern that frames share.

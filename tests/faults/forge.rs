@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farwire::wire::eth::Ethernet;
 use farwire::wire::version::emit_version;
-use farwire::wire::{HEADER_LEN, Header, Open, PacketType, crc};
+use farwire::wire::{HEADER_LEN, Header, Open, PacketType, SealedOpen, crc};
 use nix::sched::{CloneFlags, setns};
 use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender};
 use serde_json::Value;
@@ -84,22 +84,19 @@ fn version_answer(frame: &[u8]) -> Option<Vec<u8>> {
     let (ethernet, at) = Ethernet::parse(frame)?;
     let packet = &frame[at..];
     let header = Header::parse(packet).ok().filter(|_| ethernet.ethertype == ETHERTYPE)?;
-    let open = Open::parse(&packet[HEADER_LEN..header.end()]).ok().filter(|_| header.kind == PacketType::Open)?;
+    let body = packet.get(HEADER_LEN..header.end()).filter(|_| header.kind == PacketType::Open)?;
+    let (conn, nonce) = match header.seal {
+        None => Open::parse(body).map(|open| (open.conn, open.nonce)).ok()?,
+        Some(_) => SealedOpen::parse(body).map(|open| (open.conn, open.nonce)).ok()?,
+    };
     let mut answer = vec![0; 60];
     answer[..6].copy_from_slice(&frame[6..12]);
     answer[6..12].copy_from_slice(&frame[..6]);
     answer[12..14].copy_from_slice(&ETHERTYPE.to_be_bytes());
     let out = &mut answer[14..];
     let length = emit_version(&mut out[HEADER_LEN..], &[2]) as u16;
-    let said = Header {
-        kind: PacketType::Version,
-        fin: false,
-        trailer: false,
-        seal: None,
-        length,
-        conn: open.conn,
-        number: open.nonce,
-    };
+    let said =
+        Header { kind: PacketType::Version, fin: false, trailer: false, seal: None, length, conn, number: nonce };
     said.emit(out);
     // Version 2 in its own words.
     out[0] = 0x2f;
