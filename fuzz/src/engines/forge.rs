@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 
 use farwire::base::{ConnId, MacAddr, StreamId};
 use farwire::wire::header::emit_trailer;
-use farwire::wire::open::OPEN_LEN;
+use farwire::wire::open::{COOKIE_LEN, OPEN_LEN};
+use farwire::wire::sealed::{ANSWER_LEN, NOISE_LEN};
+use farwire::wire::version::emit_version;
 use farwire::wire::{
-    Accept, Ack, AckWords, ETHERNET_LEN, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item, Open, PacketType, Params,
-    StreamHeader, crc,
+    Accept, Ack, AckWords, CookieReply, ETHERNET_LEN, ETHERTYPE, Ethernet, HEADER_LEN, Header, Item, Open, PacketType,
+    Params, Reset, SealedAccept, SealedCookie, SealedReset, StreamHeader, crc,
 };
 
 use super::super::script::Script;
@@ -23,6 +25,8 @@ pub struct Mark {
     pub number: u64,
     /// Its connections have keys.
     pub sealed: bool,
+    /// Connection id and nonce of the last open that it sent.
+    pub open: Option<(ConnId, u64)>,
 }
 
 /// A frame as the script says.
@@ -55,6 +59,34 @@ pub fn frame(script: &mut Script<'_>, mark: &Mark) -> Vec<u8> {
     let stranger = flags >> 2 == 0x3F;
     let src = if stranger { MacAddr::new(2, 9, 9, 9, 9, script.byte()) } else { mark.src };
     framed(&Ethernet { dst: mark.dst, src, vlan: None, ethertype: ETHERTYPE }, &header, &body)
+}
+
+/// An answer to the host's last open by somebody who saw it and has no key: plain, or with a MAC that is a guess.
+pub fn answer(script: &mut Script<'_>, mark: &Mark) -> Option<Vec<u8>> {
+    let ((conn, nonce), choice) = (mark.open?, script.byte());
+    let (sealed, mut body, mac) = (choice & 1 != 0, [0; 200], [script.byte(); 16]);
+    let cookie = [script.byte(); COOKIE_LEN];
+    let (kind, length) = match choice >> 1 & 3 {
+        0 if sealed => {
+            (PacketType::Accept, SealedAccept { nonce, message: [choice; NOISE_LEN + ANSWER_LEN], mac }.emit(&mut body))
+        }
+        0 => {
+            let conn = ConnId(script.number() as u32);
+            (PacketType::Accept, Accept { conn, nonce, params: params(script) }.emit(&mut body))
+        }
+        1 if sealed => (PacketType::Cookie, SealedCookie { nonce, cookie, mac }.emit(&mut body)),
+        1 => (PacketType::Cookie, CookieReply { nonce, cookie }.emit(&mut body)),
+        2 => (PacketType::Version, emit_version(&mut body, &[choice >> 4])),
+        _ => {
+            let why = Reset::parse(&[choice >> 3 & 7]).ok()?;
+            let length = if sealed { SealedReset { why, mac }.emit(&mut body) } else { why.emit(&mut body) };
+            (PacketType::Reset, length)
+        }
+    };
+    let seal = (sealed && kind != PacketType::Version).then_some(0);
+    let header = Header { kind, fin: false, trailer: false, seal, length: length as u16, conn, number: nonce };
+    let ethernet = Ethernet { dst: mark.dst, src: mark.src, vlan: None, ethertype: ETHERTYPE };
+    Some(framed(&ethernet, &header, &body[..length]))
 }
 
 /// A true frame of old with another one's header or body, or a byte changed, and the checksum mended.

@@ -19,7 +19,7 @@ use farwire::link::memory::{MemoryConfig, pair};
 use farwire::proto::config::{Config, Security};
 use farwire::proto::error::CloseReason;
 use farwire::proto::recovery::Algorithm;
-use farwire::wire::{ETHERNET_LEN, Header};
+use farwire::wire::{ETHERNET_LEN, Header, Open, PacketType};
 
 use super::script::{Script, take};
 use ends::Flows;
@@ -116,6 +116,7 @@ impl World {
                 let mark = self.mark(at);
                 let mut hands = hold(&self.hosts[at].hands);
                 let frame = match kind {
+                    27 if self.sealed => forge::answer(script, &mark),
                     29.. if self.sealed => forge::spliced(script, &hands.former),
                     _ => Some(forge::frame(script, &mark)),
                 };
@@ -251,6 +252,7 @@ impl World {
             conns: host.conns.iter().map(|conn| conn.key).collect(),
             number: numbers.unwrap_or(0),
             sealed: self.sealed,
+            open: hold(&self.hosts[1 - at].hands).former.iter().rev().find_map(|frame| open_of(frame)),
         }
     }
 
@@ -343,6 +345,13 @@ fn with_key(proto: Config, step: u8) -> Config {
     let keys = Keyring::new(NamedKey::new("fuzz", Key::from_bytes([0x5A; 32])));
     let rekey = Rekey { packets: 16 << step, after_ns: 20 * MILLISECOND };
     Config { security: Security::Keys(keys), rekey, ..proto }
+}
+
+/// Connection id and nonce of an open.
+fn open_of(frame: &[u8]) -> Option<(ConnId, u64)> {
+    let packet = frame.get(ETHERNET_LEN..)?;
+    let header = Header::parse(packet).ok().filter(|header| header.kind == PacketType::Open)?;
+    Open::peek(header.body(packet).ok()?)
 }
 
 fn flip(frame: &mut [u8], bit: usize) {
