@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Nanos, Rate};
-use crate::crypto::{Cipher, Keyring};
+use crate::crypto::{Cipher, Entropy, Keyring};
 use crate::engine::EngineConfig;
 use crate::proto::config::{Config, Security};
 use crate::proto::recovery::Algorithm;
@@ -53,7 +53,7 @@ impl EndpointConfig {
     fn with(security: Security) -> EndpointConfig {
         EndpointConfig {
             worker: WorkerConfig::default(),
-            proto: Config { security, ..Config::default() },
+            proto: Config { security, entropy: Entropy(randomness), ..Config::default() },
             ethertype: DEFAULT_ETHERTYPE,
             vlan: None,
             capture: None,
@@ -176,10 +176,15 @@ impl EndpointConfig {
     /// What the engine gets to know, with fresh randomness.
     pub(super) fn engine(&self) -> EngineConfig {
         let mut seed = [0; 32];
-        // Without randomness there would be cookies and reset tokens that anyone can guess.
-        getrandom::fill(&mut seed).expect("the system has no randomness: getrandom(2) failed");
+        randomness(&mut seed);
         EngineConfig { proto: self.proto.clone(), ethertype: self.ethertype, vlan: self.vlan, seed }
     }
+}
+
+/// The system's.
+fn randomness(fresh: &mut [u8; 32]) {
+    // Without it there would be keys and cookies that anyone can guess.
+    getrandom::fill(fresh).expect("the system has no randomness: getrandom(2) failed");
 }
 
 /// Whether our frames may bear this EtherType: not one whose frames the kernel would miss.

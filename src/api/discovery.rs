@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, unbounded};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::config::nanos;
 use super::endpoint::Endpoint;
@@ -17,6 +17,11 @@ const OBJECTION: Duration = Duration::from_millis(50);
 
 /// The longest name that fits the packet.
 const LONGEST_NAME: usize = 32;
+/// Answers that may wait to be looked at. Anybody on the link can answer a question that was asked aloud, as often as it
+/// likes: more is memory for them, fewer lose answers of a link with many hosts.
+const MOST_WAITING: usize = 1024;
+/// Hosts that a list names at most: more than a link that is of use has, and few enough to be compared one by one.
+const MOST_FOUND: usize = 4096;
 
 impl Endpoint {
     /// Answers queries under this name from now on.
@@ -40,7 +45,7 @@ impl Endpoint {
     pub fn discover(&self, timeout: Duration) -> Result<Vec<Found>, EndpointStopped> {
         let mut all: Vec<Found> = Vec::new();
         self.ask("", clock::now() + nanos(timeout), |found| {
-            if !all.contains(&found) {
+            if all.len() < MOST_FOUND && !all.contains(&found) {
                 all.push(found);
             }
             None
@@ -98,7 +103,7 @@ impl Endpoint {
         mut heard: impl FnMut(Found) -> Option<Duration>,
     ) -> Result<(), EndpointStopped> {
         let _turn = self.asking();
-        let (reply, answers) = unbounded();
+        let (reply, answers) = bounded(MOST_WAITING);
         self.remote().send(Command::Query { name: name.to_owned(), reply });
         loop {
             let left = Duration::from_nanos(deadline_ns.saturating_sub(clock::now()));

@@ -4,16 +4,34 @@
 use super::Secret;
 use zeroize::Zeroize;
 
+/// Where fresh randomness comes from: fills what it is given.
+///
+/// The simulator has none, so that a seed plays the same world again. Whatever talks to others takes the system's: two
+/// copies of one virtual machine have the same seed, and must not have the same keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Entropy(pub fn(&mut [u8; 32]));
+
+impl Entropy {
+    /// None.
+    pub const NONE: Entropy = Entropy(|_| {});
+}
+
 /// A generator. Whoever sees its state learns nothing of what it gave out before: connections stay secret though this
 /// process's memory be read later.
 pub struct Drbg {
     state: Secret,
+    entropy: Entropy,
 }
 
 impl Drbg {
     /// A generator over `seed`, which must be random.
     pub fn new(seed: [u8; 32]) -> Drbg {
-        Drbg { state: Secret::new(seed) }
+        Drbg { state: Secret::new(seed), entropy: Entropy::NONE }
+    }
+
+    /// The same, which stirs in what is fresh when it is forked.
+    pub fn with_entropy(seed: [u8; 32], entropy: Entropy) -> Drbg {
+        Drbg { entropy, ..Drbg::new(seed) }
     }
 
     /// Fills `out` with bytes that nobody can guess.
@@ -33,11 +51,16 @@ impl Drbg {
         u64::from_be_bytes(bytes)
     }
 
-    /// A seed for another generator.
+    /// Another generator, for the keys of one handshake: fresh whatever this one's seed was.
     pub fn fork(&mut self) -> Drbg {
+        let mut fresh = Secret::default();
+        (self.entropy.0)(&mut fresh);
+        for (byte, fresh) in self.state.iter_mut().zip(fresh.iter()) {
+            *byte ^= fresh;
+        }
         let mut seed = Secret::default();
         self.fill(seed.as_mut());
-        Drbg { state: seed }
+        Drbg { state: seed, entropy: Entropy::NONE }
     }
 }
 
@@ -53,6 +76,17 @@ mod tests {
         let distinct: std::collections::BTreeSet<u64> = drawn.into_iter().collect();
         assert_eq!(distinct.len(), 100);
         assert_ne!(a.fork().draw(), a.draw());
+    }
+
+    #[test]
+    fn two_of_one_seed_give_different_keys_where_there_is_entropy() {
+        use std::sync::atomic::{AtomicU8, Ordering};
+        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let entropy = Entropy(|fresh| fresh[0] = COUNT.fetch_add(1, Ordering::Relaxed));
+        let twins = || Drbg::with_entropy([7; 32], entropy).fork().draw();
+        assert_ne!(twins(), twins());
+        let copies = || Drbg::new([7; 32]).fork().draw();
+        assert_eq!(copies(), copies());
     }
 
     #[test]

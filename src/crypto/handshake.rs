@@ -105,7 +105,7 @@ fn builder<'a>(rng: &mut Drbg) -> Builder<'a> {
     // The pattern is a constant that a test parses.
     let params: NoiseParams = PATTERN.parse().expect("a Noise pattern");
     let mut seed = Secret::default();
-    rng.fill(seed.as_mut());
+    rng.fork().fill(seed.as_mut());
     Builder::with_resolver(params, Box::new(Seeded(seed)))
 }
 

@@ -12,7 +12,7 @@ mod mac;
 mod packet;
 mod protection;
 
-pub use drbg::Drbg;
+pub use drbg::{Drbg, Entropy};
 pub use handshake::{HandshakeError, Initiation, Response, Secrets};
 pub use key::{Key, KeyError};
 pub use keyring::{Keyring, NamedKey};
@@ -27,8 +27,9 @@ type Secret = zeroize::Zeroizing<[u8; 32]>;
 fn derive(context: &str, from: &[u8]) -> Secret {
     let mut hasher = blake3::Hasher::new_derive_key(context);
     hasher.update(from);
-    let mut out = Secret::default();
-    hasher.finalize_xof().fill(out.as_mut());
+    let (mut out, mut stream) = (Secret::default(), hasher.finalize_xof());
+    stream.fill(out.as_mut());
     zeroize::Zeroize::zeroize(&mut hasher);
+    zeroize::Zeroize::zeroize(&mut stream);
     out
 }

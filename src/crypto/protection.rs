@@ -74,14 +74,19 @@ impl Protection {
     /// which the peer has answered for everything; an epoch begins only when that is true of a packet of the last one,
     /// so that the peer is never more than one behind, and no frame is sealed under a key that is gone.
     pub fn phase_of(&mut self, now: Nanos, number: u64, settled: u64) -> (u8, bool) {
-        let (first, since) = self.began;
-        let served = number - first >= self.rekey.packets || now.saturating_sub(since) >= self.rekey.after_ns;
-        let begins = served && settled > first && number > first;
+        let first = self.began.0;
+        let begins = self.is_served(now, number) && settled > first && number > first;
         if begins {
             self.tx.advance();
             self.began = (number, now);
         }
         (self.phase(), begins)
+    }
+
+    /// Our key has served for long enough to be replaced.
+    pub fn is_served(&self, now: Nanos, number: u64) -> bool {
+        let (first, since) = self.began;
+        number - first >= self.rekey.packets || now.saturating_sub(since) >= self.rekey.after_ns
     }
 
     /// Our key has sealed all that it may, up to packet `number`, and the peer has not followed to the next one.
@@ -108,7 +113,8 @@ impl Protection {
     /// Decrypts a packet of the peer's in place: `sealed` is its body and tag. False if it is not authentic.
     #[inline]
     pub fn open(&mut self, phase: u8, number: u64, header: &[u8], sealed: &mut [u8]) -> bool {
-        let opened = self.rx.key(phase).is_some_and(|key| key.open(number, header, sealed));
+        let Some(key) = self.rx.key(phase) else { return false };
+        let opened = key.open(number, header, sealed);
         if !opened {
             self.forgeries += 1;
         } else if u64::from(phase) == self.rx.newest % PHASES as u64 {
@@ -239,7 +245,8 @@ mod tests {
     #[test]
     fn forgeries_wear_a_key_and_a_new_one_is_fresh() {
         let (a, mut b) = pair(Rekey { packets: 10, after_ns: 1000 });
-        assert!(!b.open(0, 1, &HEADER, &mut [0; 40]) && !b.open(3, 1, &HEADER, &mut [0; 40]));
+        assert!(!b.open(0, 1, &HEADER, &mut [0; 40]) && !b.open(1, 1, &HEADER, &mut [0; 40]));
+        assert!(!b.open(3, 1, &HEADER, &mut [0; 40]), "no key has this phase: none is worn by it");
         assert_eq!(b.forgeries, 2);
         b.forgeries = MOST_FORGERIES;
         assert!(b.is_worn());

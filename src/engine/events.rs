@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::TrySendError;
+
 use super::Engine;
 use super::ends::{ConnEnd, PortShape, stream_ends};
 use super::frames::{Borrower, Lent};
@@ -9,7 +11,7 @@ use super::port::{ConnPort, ConnShared, Message, StreamPort};
 use crate::base::{Nanos, StreamId};
 use crate::link::Link;
 use crate::proto::error::{CloseReason, StreamError};
-use crate::proto::{Delivery, Event};
+use crate::proto::{Delivery, Event, Found};
 use crate::wire::{HEADER_LEN, STREAM_HEADER_LEN};
 
 impl<L: Link> Engine<L> {
@@ -78,11 +80,18 @@ impl<L: Link> Engine<L> {
                     let _ = reply.send(*report);
                 }
             }
-            Event::Found(found) => {
-                if self.queries.as_ref().is_some_and(|reply| reply.send(*found).is_err()) {
-                    self.queries = None;
-                    self.endpoint.stop_query();
-                }
+            Event::Found(found) => self.on_found(*found),
+        }
+    }
+
+    /// A host answered. Nobody waits for whoever asked to look at it.
+    fn on_found(&mut self, found: Found) {
+        match self.queries.as_ref().map(|reply| reply.try_send(found)) {
+            None | Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_))) => self.endpoint.counters().drop_found += 1,
+            Some(Err(TrySendError::Disconnected(_))) => {
+                self.queries = None;
+                self.endpoint.stop_query();
             }
         }
     }

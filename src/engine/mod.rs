@@ -17,6 +17,7 @@ mod tests;
 mod tx;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ const RX_QUARTERS: usize = 3;
 const LINK_RETRY_NS: Nanos = MILLISECOND;
 
 /// Settings of an engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineConfig {
     /// The transport's settings.
     pub proto: Config,
@@ -58,6 +59,13 @@ pub struct EngineConfig {
     pub vlan: Option<Vlan>,
     /// Drawn at random by the caller: keys of cookies and reset tokens, nonces, connection generations.
     pub seed: [u8; 32],
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EngineConfig { proto, ethertype, vlan, seed: _ } = self;
+        write!(f, "EngineConfig {{ {proto:?}, ethertype {ethertype:#06x}, {vlan:?} }}")
+    }
 }
 
 /// How often the connections are asked for their paths' patience. Lower: a look at each of them, a thousand perhaps, is

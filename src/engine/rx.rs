@@ -69,7 +69,7 @@ impl<L: Link> Engine<L> {
                 self.endpoint.on_packet(now, &Packet { src, header, body, frame: frame.id() })
             }
             Err(drop) => {
-                self.on_drop(&frame, drop);
+                self.on_drop(now, &frame, drop);
                 Verdict::Free
             }
         };
@@ -127,25 +127,25 @@ impl<L: Link> Engine<L> {
             && !same_mac(ethernet.src, self.ethernet.src)
     }
 
-    fn on_drop(&mut self, frame: &Frame, drop: Drop) {
+    fn on_drop(&mut self, now: Nanos, frame: &Frame, drop: Drop) {
         let counters = self.endpoint.counters();
         match drop {
             Drop::NotOurs => counters.drop_not_ours += 1,
             Drop::Truncated => counters.drop_truncated += 1,
             Drop::Malformed => counters.drop_malformed += 1,
             Drop::Checksum => counters.drop_checksum += 1,
-            Drop::Version(offset) => self.on_foreign(frame.bytes(), offset),
+            Drop::Version(offset) => self.on_foreign(now, frame.bytes(), offset),
             Drop::Told => {}
         }
     }
 
     /// A packet of another version: an open is answered with the versions that we speak.
-    fn on_foreign(&mut self, bytes: &[u8], offset: usize) {
+    fn on_foreign(&mut self, now: Nanos, bytes: &[u8], offset: usize) {
         let packet = &bytes[offset..];
         let kind = Header::peek(packet).map(|(_, kind, _)| kind);
         match (Ethernet::parse(bytes), kind, packet.get(HEADER_LEN..)) {
             (Some((ethernet, _)), Some(kind), Some(body)) if kind == PacketType::Open as u8 => {
-                self.endpoint.on_foreign_open(ethernet.src, body);
+                self.endpoint.on_foreign_open(now, ethernet.src, body);
             }
             _ => self.endpoint.counters().drop_version += 1,
         }

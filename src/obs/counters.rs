@@ -97,6 +97,8 @@ counters! {
     tx_spoiled,
     /// Not sent: answers to pings, opens and unknown connections beyond what may wait for the link.
     tx_answers_dropped,
+    /// Dropped: answers to a query beyond what may wait to be looked at.
+    drop_found,
     /// Dropped: an answer to an open or a query that is not, or no longer, under way.
     drop_unasked,
 }

@@ -3,7 +3,7 @@
 use super::recovery::Algorithm;
 use crate::base::Nanos;
 use crate::base::time::{MICROSECOND, SECOND};
-use crate::crypto::{Cipher, Keyring, Rekey};
+use crate::crypto::{Cipher, Entropy, Keyring, Rekey};
 
 /// Who may talk to us, and whether others can listen.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Config {
     pub open_every_from_one_ns: Nanos,
     /// Keys, or none.
     pub security: Security,
+    /// What makes each handshake's keys fresh.
+    pub entropy: Entropy,
     /// What this machine is faster at.
     pub cipher: Cipher,
     /// When packet keys are replaced.
@@ -67,6 +69,7 @@ impl Default for Config {
             open_every_ns: 100 * MICROSECOND,
             open_every_from_one_ns: 1000 * MICROSECOND,
             security: Security::Insecure,
+            entropy: Entropy::NONE,
             cipher: Cipher::preferred(),
             rekey: Rekey::default(),
             max_stream_window_bytes: u64::MAX,

@@ -7,7 +7,7 @@ use super::error::CloseReason;
 use super::output::{Content, Transmit};
 use super::recovery::SentPacket;
 use super::rx::code;
-use crate::base::time::MILLISECOND;
+use crate::base::time::{MILLISECOND, SECOND};
 use crate::base::{MacAddr, Nanos};
 use crate::crypto::{Initiation, NamedKey, Protection, Subject};
 use crate::wire::open::COOKIE_LEN;
@@ -16,6 +16,10 @@ use crate::wire::{Ask, HEADER_LEN, Item, PacketType, SealedAccept, SealedOpen};
 /// From one question whether the peer still knows the connection to the next. Anybody can make us ask, with a reset
 /// that proves nothing: shorter lets that cost more, longer notices a restarted peer later.
 const ASK_EVERY_NS: Nanos = 20 * MILLISECOND;
+
+/// From one question for a sign that the peer has our key to the next: several round trips of most paths. Shorter sends
+/// probes for nothing, longer keeps a key that has served in use.
+const SIGN_EVERY_NS: Nanos = SECOND;
 
 /// What a sealed connection has.
 pub(super) struct Sealing {
@@ -29,6 +33,8 @@ pub(super) struct Sealing {
     /// What a packet without proof said while we waited for an answer.
     pub hint: Option<String>,
     pub ask: Question,
+    /// When the peer was asked last for a sign that it has our key.
+    sign_asked_ns: Nanos,
 }
 
 /// Our part of the handshake.
@@ -51,7 +57,7 @@ pub(super) struct Question {
 
 impl Sealing {
     pub fn new(key: Arc<NamedKey>, way: (MacAddr, MacAddr), hello: Hello) -> Sealing {
-        Sealing { key, way, hello, protection: None, hint: None, ask: Question::default() }
+        Sealing { key, way, hello, protection: None, hint: None, ask: Question::default(), sign_asked_ns: 0 }
     }
 
     /// Initiator: our open, with the responder's cookie if there is one.
@@ -107,13 +113,18 @@ impl Connection {
     /// Packet `number` is about to be sealed: under a new key, if it is time for one. The peer is then asked for a sign
     /// that it has followed, since a side that only acknowledges would never learn it.
     pub(super) fn choose_phase(&mut self, cx: &mut Cx<'_>, number: u64) {
-        let Some(protection) = self.sealing.as_mut().and_then(|sealing| sealing.protection.as_mut()) else { return };
+        let Some(sealing) = self.sealing.as_mut() else { return };
+        let Some(protection) = sealing.protection.as_mut() else { return };
         // A lost segment still lies there as it was sealed when it left last, and must be unsealed to be sent again:
         // while there is one, all keys are kept. All others are in flight, and so were sealed not before the lowest of
         // these.
         let settled = if self.lost.is_empty() { self.recovery.settled() } else { 0 };
-        if protection.phase_of(cx.now, number, settled).1 {
-            cx.counters.rekeys += 1;
+        let begins = protection.phase_of(cx.now, number, settled).1;
+        cx.counters.rekeys += u64::from(begins);
+        // Who only acknowledges hears nothing of what it sends, and could never tell that the peer has this key.
+        let unheard = protection.is_served(cx.now, number) && cx.now >= sealing.sign_asked_ns + SIGN_EVERY_NS;
+        if begins || unheard {
+            sealing.sign_asked_ns = cx.now;
             self.control.pending.probe = true;
         }
     }

@@ -187,7 +187,8 @@ impl Net {
         let Ok(header) = Header::parse(packet) else {
             return self.blame(format!("host {from} sent what is no packet"));
         };
-        if !matches!(header.kind, PacketType::Data | PacketType::Control) {
+        // Of what is sealed, each packet has a nonce of its own.
+        if !header.has_tag() && !matches!(header.kind, PacketType::Data | PacketType::Control) {
             return;
         }
         match self.numbers.insert((from, to, header.conn.0), header.number) {

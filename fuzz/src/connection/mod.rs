@@ -193,7 +193,7 @@ impl World {
             _ => {
                 let body: Vec<u8> = (0..script.below(32)).map(|_| script.byte()).collect();
                 let mac = MacAddr::new(2, 9, 9, 9, 9, 9);
-                host.endpoint.on_foreign_open(mac, &body);
+                host.endpoint.on_foreign_open(now, mac, &body);
             }
         }
     }

@@ -213,3 +213,67 @@ fn where_there_are_no_keys_a_sealed_open_is_told_so() {
     assert!(count(&world.b, "tx_bytes") - before <= frame.len() as u64);
     assert_eq!(world.b.engine.endpoint.connections(), 0);
 }
+
+#[test]
+fn garbage_does_not_take_the_turns_of_who_sends() {
+    let time = |garbage: u64| {
+        let mut world = World::new(MemoryConfig::default(), sealed());
+        let (conns, mut stream, mut peer) = world.connect_stream();
+        let (a, began, mut n) = (world.a.mac, world.now, 0);
+        let (data, mut got) = (pattern(10_000_000), Vec::new());
+        let mut rest = &data[..];
+        world.until("all bytes", |world| {
+            for _ in 0..garbage {
+                n += 1;
+                let header = Header { seal: Some(0), ..header(PacketType::Data, ConnId(0xFFFF_0000 | n), 9) };
+                world.a.engine.link.forged.push_back(forge_to(a, someone(u64::from(n)), header, &[7; 40]));
+            }
+            write(&mut stream.send, &mut rest, &mut false);
+            read(&mut peer.recv, &mut got);
+            (got.len() == data.len()).then_some(())
+        });
+        assert!(got == data);
+        assert_open(&conns);
+        world.now - began
+    };
+    // As many as a turn can take, beside what the peer says.
+    let (quiet, loud) = (time(0), time(60));
+    assert!(loud < quiet * 5 / 4, "{quiet} ns without, {loud} ns with a stranger's frames");
+}
+
+#[test]
+fn keys_are_replaced_where_nothing_is_sent() {
+    let rekey = crate::crypto::Rekey { after_ns: 20 * SECOND, ..Default::default() };
+    let mut world = World::new(MemoryConfig::default(), Config { rekey, ..sealed() });
+    let (conns, ..) = world.connect_stream();
+    for _ in 0..100 {
+        pass(&mut world, SECOND);
+    }
+    assert_open(&conns);
+    assert!(count(&world.a, "rekeys") >= 2, "by who opened it: {}", count(&world.a, "rekeys"));
+    assert!(count(&world.b, "rekeys") >= 2, "by who only answers: {}", count(&world.b, "rekeys"));
+}
+
+#[test]
+fn recorded_opens_do_not_hold_the_few_places_of_a_small_host() {
+    let config = Config { max_connections: 4, ..sealed() };
+    let mut world = World::new(MemoryConfig::default(), config.clone());
+    let heard = record(&mut world.b);
+    // Four opens of a, which is restarted after each.
+    for life in 0..4 {
+        let (conns, ..) = world.connect_stream();
+        world.a.order(Command::Close { conn: conns[0].key, code: 0, reason: "again".into() });
+        pass(&mut world, 2 * SECOND);
+        let World { now, a, b } = world;
+        world = World { now, a: restart(a, 10 + life, config.clone()), b };
+    }
+    pass(&mut world, 5 * SECOND);
+    let opens: Vec<_> = heard.lock().unwrap().iter().filter(|f| kind(f) == Some(PacketType::Open)).cloned().collect();
+    assert!(opens.len() >= 4);
+    for open in opens {
+        world.b.engine.link.forged.push_back(open);
+        world.step();
+    }
+    assert!(world.b.engine.endpoint.half_open() <= 1, "{}", world.b.engine.endpoint.half_open());
+    world.connect();
+}

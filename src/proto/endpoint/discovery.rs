@@ -1,7 +1,7 @@
 //! Who is on the link: broadcast queries and their unicast answers.
 
 use super::super::output::{Content, Event, Found, Transmit};
-use super::open::Reply;
+use super::replies::Reply;
 use super::{Endpoint, Packet, Verdict};
 use crate::base::time::{MILLISECOND, NEVER};
 use crate::base::{ConnId, MacAddr, Nanos};
@@ -61,14 +61,14 @@ impl Endpoint {
         Some(Transmit { dst: MacAddr::broadcast(), conn: None, header, content: Content::Body })
     }
 
-    pub(super) fn on_query(&mut self, packet: &Packet<'_>) -> Verdict {
+    pub(super) fn on_query(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         let Ok(query) = Query::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
         };
         let asked = |(name, _): (&str, &str)| query.name.is_empty() || query.name == name;
         if self.discovery.identity().is_some_and(asked) && !packet.src.is_multicast() {
-            self.reply(Reply::Announce { dst: packet.src, nonce: packet.header.number });
+            self.hint(now, Reply::Announce { dst: packet.src, nonce: packet.header.number });
         }
         Verdict::Free
     }

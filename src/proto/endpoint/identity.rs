@@ -2,7 +2,7 @@
 
 use crate::base::time::SECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
-use crate::crypto::Drbg;
+use crate::crypto::{Drbg, Entropy};
 use crate::wire::open::COOKIE_LEN;
 
 /// Bits of a connection id that name the slot: 4,096 connections per worker.
@@ -28,8 +28,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub fn new(mac: MacAddr, seed: [u8; 32]) -> Identity {
-        let mut rng = Drbg::new(seed);
+    pub fn new(mac: MacAddr, seed: [u8; 32], entropy: Entropy) -> Identity {
+        let mut rng = Drbg::with_entropy(seed, entropy);
         let mut own = [0; 32];
         rng.fill(&mut own);
         let generation = rng.draw() as u32;
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_good_for_its_open_only_and_not_for_long() {
-        let identity = Identity::new(MacAddr::zero(), [7; 32]);
+        let identity = Identity::new(MacAddr::zero(), [7; 32], Entropy::NONE);
         let (peer, conn) = (MacAddr::new(2, 0, 0, 0, 0, 1), ConnId(5));
         let cookie = identity.cookie(1000, peer, conn, 9);
         assert!(identity.is_cookie(2000, peer, (conn, 9), &cookie));
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn ids_name_their_slot_and_are_never_nobody() {
-        let mut identity = Identity::new(MacAddr::zero(), [1; 32]);
+        let mut identity = Identity::new(MacAddr::zero(), [1; 32], Entropy::NONE);
         for slot in [0, 1, 4095] {
             let id = identity.conn_id(slot);
             assert_eq!(slot_of(id), slot);
@@ -113,9 +113,13 @@ mod tests {
 
     #[test]
     fn no_id_comes_again_before_all_were_used() {
-        let mut identity = Identity::new(MacAddr::zero(), [1; 32]);
+        let mut identity = Identity::new(MacAddr::zero(), [1; 32], Entropy::NONE);
         let mut seen = std::collections::BTreeSet::new();
         assert!((1..1 << GENERATION_BITS).all(|_| seen.insert(identity.conn_id(7).0)));
-        assert_ne!(Identity::new(MacAddr::zero(), [2; 32]).conn_id(7), identity.conn_id(7), "another life, other ids");
+        assert_ne!(
+            Identity::new(MacAddr::zero(), [2; 32], Entropy::NONE).conn_id(7),
+            identity.conn_id(7),
+            "another life, other ids"
+        );
     }
 }

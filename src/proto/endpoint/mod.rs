@@ -10,6 +10,7 @@ mod identity;
 mod inventory;
 mod open;
 mod rates;
+mod replies;
 mod sealed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -39,8 +40,8 @@ use crate::wire::header::split_data;
 use crate::wire::{Header, PacketType, Ping};
 use discovery::Discovery;
 use identity::Identity;
-use open::Reply;
-use rates::Rates;
+use rates::{Bucket, Rates};
+use replies::Reply;
 
 /// Granularity of the timers. Finer than any pacing interval that matters, coarse enough for a wheel of few slots.
 const TICK_NS: Nanos = MICROSECOND;
@@ -90,6 +91,10 @@ pub struct Endpoint {
     /// Connections that may have something to send.
     ready: VecDeque<u32>,
     replies: VecDeque<Reply>,
+    /// Of this burst.
+    replied: usize,
+    /// Replies to who has proved nothing.
+    hints: Bucket,
     rates: Rates,
     listening: bool,
     discovery: Discovery,
@@ -104,7 +109,7 @@ impl Endpoint {
     pub fn new(config: Config, mac: MacAddr, mtu: usize, frames: (usize, usize), seed: [u8; 32]) -> Endpoint {
         let (frames, rx_frames) = frames;
         let max_connections = config.max_connections.min(identity::SLOTS);
-        let mut identity = Identity::new(mac, seed);
+        let mut identity = Identity::new(mac, seed, config.entropy);
         let rates = Rates::new(identity.salt());
         Endpoint {
             config: Config { max_connections, ..config },
@@ -121,6 +126,8 @@ impl Endpoint {
             expired: Vec::new(),
             ready: VecDeque::new(),
             replies: VecDeque::new(),
+            replied: 0,
+            hints: Bucket::default(),
             rates,
             listening: false,
             discovery: Discovery::default(),
@@ -160,7 +167,7 @@ impl Endpoint {
             PacketType::Cookie => self.on_cookie(now, packet),
             PacketType::Accept => self.on_accept(now, packet),
             PacketType::Reset => self.on_reset(now, packet),
-            PacketType::Query => self.on_query(packet),
+            PacketType::Query => self.on_query(now, packet),
             PacketType::Announce => self.on_announce(packet),
             PacketType::Ask => self.on_ask(packet),
             PacketType::Version => self.on_version(now, packet),
@@ -169,7 +176,7 @@ impl Endpoint {
 
     /// The next packet to send now, its control content in `body`. `busy` tells which frames the link still holds.
     pub fn poll_transmit(&mut self, now: Nanos, busy: InLink<'_>, body: &mut [u8]) -> Option<Transmit> {
-        if let Some(reply) = self.poll_reply(body) {
+        if let Some(reply) = self.poll_first_reply(body) {
             return Some(reply);
         }
         if let Some(query) = self.poll_query(now, body) {
@@ -184,11 +191,12 @@ impl Endpoint {
             self.ready.pop_front();
             self.settle(now, slot);
         }
-        None
+        self.poll_reply(body)
     }
 
-    /// Lets the connection whose turn it is wait behind the others.
+    /// A burst has gone: the connection whose turn it was waits behind the others.
     pub fn next_connection(&mut self) {
+        self.replied = 0;
         if self.ready.len() > 1 {
             self.ready.rotate_left(1);
         }
@@ -207,7 +215,7 @@ impl Endpoint {
 
     /// Something may be there to send: `poll_transmit` was not asked until it said `None`.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.replies.is_empty()
     }
 
     /// Time has passed.

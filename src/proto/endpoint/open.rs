@@ -6,37 +6,20 @@ use super::super::connection::{Birth, Connection, Side};
 use super::super::error::{CloseReason, ConnectError};
 use super::super::lifecycle::{Event as Life, State};
 use super::super::max_payload;
-use super::super::output::{Content, Event, Transmit};
+use super::super::output::Event;
+use super::replies::Reply;
 use super::{Endpoint, Packet, Verdict};
 use crate::base::time::MILLISECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
 use crate::wire::open::COOKIE_LEN;
-use crate::wire::version::{emit_version, parse_version};
-use crate::wire::{
-    Accept, Announce, CRC_LEN, CookieReply, Header, Open, PacketType, Params, Reset, SealedCookie, SealedReset,
-    TAG_LEN, VERSION,
-};
+use crate::wire::version::parse_version;
+use crate::wire::{Accept, CRC_LEN, CookieReply, Open, Params, Reset, TAG_LEN, VERSION};
 
-/// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
-/// make us queue more, nor send more than this a turn.
-const MAX_REPLIES: usize = 64;
 /// Segments that a stream may have in the receiver's hands at first, at least. An application may return up to seven
 /// without a word (it would wake a sleeping engine for each): a window no larger than that could run dry unnoticed.
 const MIN_STREAM_SEGMENTS: u64 = 12;
 /// Smallest MTU that a peer may name: Ethernet's smallest payload holds no segment worth sending.
 pub(super) const MIN_MTU: u16 = 256;
-
-/// An answer to be sent that needs no connection, or only its slot.
-#[derive(Clone, Debug)]
-pub(super) enum Reply {
-    Cookie { dst: MacAddr, conn: ConnId, reply: CookieReply },
-    SealedCookie { dst: MacAddr, conn: ConnId, reply: SealedCookie },
-    SealedReset { dst: MacAddr, conn: ConnId, number: u64, reset: SealedReset },
-    Accept { slot: u32 },
-    Reset { dst: MacAddr, conn: ConnId, number: u64, why: Reset },
-    Version { dst: MacAddr, conn: ConnId, nonce: u64 },
-    Announce { dst: MacAddr, nonce: u64 },
-}
 
 impl Endpoint {
     /// Asks `peer` for a connection. Its slot, under which `Connected` or `ConnectFailed` will come.
@@ -78,7 +61,8 @@ impl Endpoint {
         }
         if matches!(self.config.security, Security::Keys(_)) {
             self.counters.drop_unsealed += 1;
-            self.refuse(src, &open, Reset::KeyRequired);
+            let (dst, conn, number) = (src, open.conn, open.nonce);
+            self.hint(now, Reply::Reset { dst, conn, number, why: Reset::KeyRequired });
         } else if self.is_known_open(src, (open.conn, open.nonce)) {
         } else if !self.listening {
             self.refuse(src, &open, Reset::NotListening);
@@ -127,12 +111,11 @@ impl Endpoint {
         Verdict::Free
     }
 
-    /// Opens again with the responder's cookie. One round more, and no other: a second cookie for the same open is an
-    /// answer to an earlier copy of it.
+    /// Opens again with the responder's cookie: at once with the first one. Another one for the same open answers an
+    /// earlier copy of it, or was recorded; it is for the next try.
     pub(super) fn come_again(&mut self, now: Nanos, slot: u32, cookie: [u8; COOKIE_LEN]) {
         let conn = &mut self.conns[slot as usize];
-        if conn.cookie != Some(cookie) {
-            conn.cookie = Some(cookie);
+        if conn.cookie.replace(cookie).is_none() {
             conn.open_retry_ns = now;
         }
         self.mark_ready(slot);
@@ -247,74 +230,13 @@ impl Endpoint {
     }
 
     /// An open of another version arrived; `packet` begins with its outer header.
-    pub fn on_foreign_open(&mut self, src: MacAddr, body: &[u8]) {
+    pub fn on_foreign_open(&mut self, now: Nanos, src: MacAddr, body: &[u8]) {
         self.counters.drop_version += 1;
         if let Some((conn, nonce)) = Open::peek(body)
             && self.why_no_peer(src).is_none()
         {
-            self.reply(Reply::Version { dst: src, conn, nonce });
+            self.hint(now, Reply::Version { dst: src, conn, nonce });
         }
-    }
-
-    /// Answers a packet for a connection that we don't know.
-    pub(super) fn reply_reset(&mut self, _now: Nanos, packet: &Packet<'_>) {
-        let Header { conn, number, .. } = packet.header;
-        if self.why_no_peer(packet.src).is_none() {
-            self.reply(Reply::Reset { dst: packet.src, conn, number, why: Reset::UnknownConnection });
-        }
-    }
-
-    /// Queues a reply, unless too many wait.
-    pub(super) fn reply(&mut self, reply: Reply) {
-        if self.replies.len() < MAX_REPLIES {
-            self.replies.push_back(reply);
-        } else {
-            self.counters.tx_answers_dropped += 1;
-        }
-    }
-
-    pub(super) fn poll_reply(&mut self, body: &mut [u8]) -> Option<Transmit> {
-        loop {
-            let reply = self.replies.pop_front()?;
-            if let Some(transmit) = self.emit_reply(reply, body) {
-                return Some(transmit);
-            }
-        }
-    }
-
-    fn emit_reply(&mut self, reply: Reply, body: &mut [u8]) -> Option<Transmit> {
-        let seal = matches!(reply, Reply::SealedCookie { .. } | Reply::SealedReset { .. }).then_some(0);
-        let (kind, dst, conn, number, length) = match reply {
-            Reply::Accept { slot } => return Some(self.conns.get(slot as usize)?.accept(body)),
-            Reply::Cookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
-            Reply::Reset { dst, conn, number, why } => {
-                self.counters.tx_resets += 1;
-                (PacketType::Reset, dst, conn, number, why.emit(body))
-            }
-            Reply::SealedCookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
-            Reply::SealedReset { dst, conn, number, reset } => {
-                self.counters.tx_resets += 1;
-                (PacketType::Reset, dst, conn, number, reset.emit(body))
-            }
-            Reply::Version { dst, conn, nonce } => {
-                (PacketType::Version, dst, conn, nonce, emit_version(body, &[VERSION]))
-            }
-            Reply::Announce { dst, nonce } => {
-                let (name, service) = self.discovery.identity()?;
-                let announce = Announce { nonce, name, service, mtu: self.mtu };
-                (PacketType::Announce, dst, ConnId(0), nonce, announce.emit(body)?)
-            }
-        };
-        let header = Header { kind, fin: false, trailer: false, seal, length: length as u16, conn, number };
-        Some(Transmit { dst, conn: None, header, content: Content::Body })
-    }
-
-    /// A plain answer to a sealed open: believed, it would make us go on without keys.
-    fn is_unsealed(&mut self, packet: &Packet<'_>) -> bool {
-        let slot = self.find(packet.header.conn);
-        let unsealed = slot.is_some_and(|slot| self.conns[slot as usize].sealing.is_some());
-        self.counters.drop_unsealed += u64::from(unsealed);
-        unsealed
     }
 
     /// The connection of ours whose open this packet answers.
@@ -341,7 +263,9 @@ impl Endpoint {
     /// sealed mode, to who says again what others have said.
     pub(super) fn must_ask_cookie(&self) -> bool {
         let scarce = self.half_open > 0 && self.budget.is_scarce();
-        self.config.require_cookie || self.half_open >= self.config.max_half_open || scarce
+        // Where there are few slots, fewer half-open connections take what others need.
+        let most = self.config.max_half_open.min(self.config.max_connections / 4);
+        self.config.require_cookie || self.half_open >= most || scarce
     }
 
     pub(super) fn proves(

@@ -19,7 +19,7 @@ pub(super) struct Rates {
 
 /// When the next open would come if they came evenly.
 #[derive(Clone, Copy, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     next_ns: Nanos,
 }
 
@@ -48,6 +48,15 @@ impl Rates {
 }
 
 impl Bucket {
+    /// Whether one more may come now; if so, it counts.
+    pub fn admit(&mut self, now: Nanos, every_ns: Nanos) -> bool {
+        let free = self.is_free(now, every_ns);
+        if free {
+            self.take(now, every_ns);
+        }
+        free
+    }
+
     fn is_free(&self, now: Nanos, every_ns: Nanos) -> bool {
         every_ns == 0 || self.next_ns.saturating_sub(now) < every_ns.saturating_mul(BURST)
     }

@@ -11,7 +11,8 @@ use super::super::error::{CloseReason, ConnectError};
 use super::super::lifecycle::{Event as Life, State};
 use super::super::rx::code;
 use super::super::sealing::{Hello, Sealing};
-use super::open::{MIN_MTU, Reply, refusal};
+use super::open::{MIN_MTU, refusal};
+use super::replies::Reply;
 use super::{Endpoint, Packet, Verdict};
 use crate::base::{ConnId, MacAddr, Nanos};
 use crate::crypto::{Cipher, HandshakeError, Initiation, Keyring, NamedKey, Protection, Response, Subject};
@@ -47,7 +48,7 @@ impl Endpoint {
     /// These keys are taken from now on, and no others: connections under a key that is not among them end.
     pub fn set_keys(&mut self, now: Nanos, keys: Keyring) {
         let gone = |sealing: &Sealing| keys.get(sealing.key.key.id()).is_none();
-        let conns = self.conns.iter().filter(|(_, conn)| conn.sealing.as_deref().is_some_and(gone));
+        let conns = self.conns.iter().filter(|(_, conn)| conn.sealing.as_deref().is_none_or(gone));
         let revoked: Vec<u32> = conns.map(|(slot, _)| slot as u32).collect();
         for slot in revoked {
             self.with(now, slot, |conn, cx| {
@@ -92,11 +93,11 @@ impl Endpoint {
         let (dst, conn, number) = (src, open.conn, open.nonce);
         let Security::Keys(keys) = &self.config.security else {
             self.counters.drop_unsealed += 1;
-            return self.reply(Reply::Reset { dst, conn, number, why: Reset::PlainOnly });
+            return self.hint(now, Reply::Reset { dst, conn, number, why: Reset::PlainOnly });
         };
         let Some(key) = keys.get(open.key).cloned() else {
             self.counters.drop_unauthentic += 1;
-            return self.reply(Reply::Reset { dst, conn, number, why: Reset::UnknownKey });
+            return self.hint(now, Reply::Reset { dst, conn, number, why: Reset::UnknownKey });
         };
         let way = (src, self.identity.mac);
         if !key.reply().is_mac(Subject::Open, way, &open.covered(), &open.mac) {

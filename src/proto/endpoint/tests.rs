@@ -151,7 +151,7 @@ fn two_versions_tell_each_other_what_they_speak() {
     let (mut a, mut b) = (endpoint(1, Config::default()), endpoint(2, Config::default()));
     a.connect(0, mac(2)).unwrap();
     let open = poll(&mut a, 0).unwrap();
-    b.on_foreign_open(mac(1), &open.body);
+    b.on_foreign_open(0, mac(1), &open.body);
     assert_eq!((dropped(&mut b), b.connections()), (vec![("drop_version", 1)], 0));
     let said = poll(&mut b, 0).expect("an answer");
     assert_eq!((said.dst, said.header.kind, &said.body[..]), (mac(1), PacketType::Version, &[1, VERSION][..]));
@@ -175,10 +175,10 @@ fn two_versions_tell_each_other_what_they_speak() {
 fn an_open_of_another_version_from_a_group_is_not_answered() {
     let mut b = endpoint(2, Config::default());
     for src in [MacAddr::broadcast(), MacAddr::new(1, 0, 0x5E, 0, 0, 1), MacAddr::new(0, 0, 0, 0, 0, 0)] {
-        b.on_foreign_open(src, &[1; OPEN_LEN]);
+        b.on_foreign_open(0, src, &[1; OPEN_LEN]);
         assert!(poll(&mut b, 0).is_none(), "{src}");
     }
-    b.on_foreign_open(mac(1), &[1; 3]);
+    b.on_foreign_open(0, mac(1), &[1; 3]);
     assert!(poll(&mut b, 0).is_none(), "too short to be an open of any version");
     assert_eq!(dropped(&mut b), [("drop_version", 4)]);
 }

@@ -118,7 +118,7 @@ fn plain_and_sealed_do_not_meet_and_both_say_why() {
 fn another_version_is_a_hint_too() {
     let (mut a, mut b) = pair();
     let open = opens(&mut a, 2, 0);
-    b.on_foreign_open(mac(1), &open.body);
+    b.on_foreign_open(0, mac(1), &open.body);
     let mut said = poll(&mut b, 0).expect("the versions that it speaks");
     assert!(said.body.len() < open.body.len());
     let length = emit_version(&mut said.body, &[VERSION + 1]);

@@ -1,0 +1,112 @@
+//! Replies that keep no state, and how many of them there may be: a stranger can make us say something with each frame.
+
+use super::super::output::{Content, Transmit};
+use super::{Endpoint, Packet};
+use crate::base::time::MILLISECOND;
+use crate::base::{ConnId, MacAddr, Nanos};
+use crate::wire::version::emit_version;
+use crate::wire::{Announce, CookieReply, Header, PacketType, Reset, SealedCookie, SealedReset, VERSION};
+
+/// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
+/// make us queue more, nor send more than this a turn.
+const MAX_REPLIES: usize = 64;
+/// Replies that go before the connections' packets in a burst of 64; the rest has what these leave. More lets who causes
+/// replies slow down who sends, fewer lets openings wait while connections are busy.
+const REPLIES_FIRST: usize = 8;
+/// From one reply to who has proved nothing to the next, on average: resets, refusals, versions, announcements. They only
+/// hint at something, so a lost one costs time and no more. Shorter lets strangers have more of our sending, longer lets
+/// a host that comes back to many peers at once be noticed later.
+pub(super) const HINT_EVERY_NS: Nanos = MILLISECOND;
+
+/// An answer to be sent that needs no connection, or only its slot.
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    Cookie { dst: MacAddr, conn: ConnId, reply: CookieReply },
+    SealedCookie { dst: MacAddr, conn: ConnId, reply: SealedCookie },
+    SealedReset { dst: MacAddr, conn: ConnId, number: u64, reset: SealedReset },
+    Accept { slot: u32 },
+    Reset { dst: MacAddr, conn: ConnId, number: u64, why: Reset },
+    Version { dst: MacAddr, conn: ConnId, nonce: u64 },
+    Announce { dst: MacAddr, nonce: u64 },
+}
+
+impl Endpoint {
+    /// Answers a packet for a connection that we don't know.
+    pub(super) fn reply_reset(&mut self, now: Nanos, packet: &Packet<'_>) {
+        let Header { conn, number, .. } = packet.header;
+        if self.why_no_peer(packet.src).is_none() {
+            self.hint(now, Reply::Reset { dst: packet.src, conn, number, why: Reset::UnknownConnection });
+        }
+    }
+
+    /// Queues a reply to who has proved nothing, unless there were too many of late.
+    pub(super) fn hint(&mut self, now: Nanos, reply: Reply) {
+        if self.hints.admit(now, HINT_EVERY_NS) {
+            self.reply(reply);
+        } else {
+            self.counters.tx_answers_dropped += 1;
+        }
+    }
+
+    /// Queues a reply, unless too many wait.
+    pub(super) fn reply(&mut self, reply: Reply) {
+        if self.replies.len() < MAX_REPLIES {
+            self.replies.push_back(reply);
+        } else {
+            self.counters.tx_answers_dropped += 1;
+        }
+    }
+
+    /// The next reply that goes before the connections' packets.
+    pub(super) fn poll_first_reply(&mut self, body: &mut [u8]) -> Option<Transmit> {
+        if self.replied >= REPLIES_FIRST {
+            return None;
+        }
+        self.replied += 1;
+        self.poll_reply(body)
+    }
+
+    pub(super) fn poll_reply(&mut self, body: &mut [u8]) -> Option<Transmit> {
+        loop {
+            let reply = self.replies.pop_front()?;
+            if let Some(transmit) = self.emit_reply(reply, body) {
+                return Some(transmit);
+            }
+        }
+    }
+
+    fn emit_reply(&mut self, reply: Reply, body: &mut [u8]) -> Option<Transmit> {
+        let seal = matches!(reply, Reply::SealedCookie { .. } | Reply::SealedReset { .. }).then_some(0);
+        let (kind, dst, conn, number, length) = match reply {
+            Reply::Accept { slot } => return Some(self.conns.get(slot as usize)?.accept(body)),
+            Reply::Cookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
+            Reply::Reset { dst, conn, number, why } => {
+                self.counters.tx_resets += 1;
+                (PacketType::Reset, dst, conn, number, why.emit(body))
+            }
+            Reply::SealedCookie { dst, conn, reply } => (PacketType::Cookie, dst, conn, 0, reply.emit(body)),
+            Reply::SealedReset { dst, conn, number, reset } => {
+                self.counters.tx_resets += 1;
+                (PacketType::Reset, dst, conn, number, reset.emit(body))
+            }
+            Reply::Version { dst, conn, nonce } => {
+                (PacketType::Version, dst, conn, nonce, emit_version(body, &[VERSION]))
+            }
+            Reply::Announce { dst, nonce } => {
+                let (name, service) = self.discovery.identity()?;
+                let announce = Announce { nonce, name, service, mtu: self.mtu };
+                (PacketType::Announce, dst, ConnId(0), nonce, announce.emit(body)?)
+            }
+        };
+        let header = Header { kind, fin: false, trailer: false, seal, length: length as u16, conn, number };
+        Some(Transmit { dst, conn: None, header, content: Content::Body })
+    }
+
+    /// A plain answer to a sealed open: believed, it would make us go on without keys.
+    pub(super) fn is_unsealed(&mut self, packet: &Packet<'_>) -> bool {
+        let slot = self.find(packet.header.conn);
+        let unsealed = slot.is_some_and(|slot| self.conns[slot as usize].sealing.is_some());
+        self.counters.drop_unsealed += u64::from(unsealed);
+        unsealed
+    }
+}
