@@ -12,7 +12,7 @@ use farwire::base::size;
 use serde::Serialize;
 
 use crate::lab::Lab;
-use crate::program::{Program, RECEIVING, farwire};
+use crate::program::{Key, Program, RECEIVING, farwire};
 
 /// The address of host b.
 const B_MAC: &str = "02:00:0a:4d:00:02";
@@ -54,7 +54,10 @@ struct Transfer {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let farwire = farwire(options.farwire.as_deref())?.display().to_string();
+    let farwire = farwire(options.farwire.as_deref())?;
+    let key = Key::make(&farwire)?;
+    let [flag, file] = key.flags();
+    let farwire = [farwire.display().to_string(), flag, file];
     let lab = Lab::up(&[]);
     let mut grown = Vec::new();
     if !options.json {
@@ -79,7 +82,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn transfer(lab: &Lab, farwire: &str, dir: Option<&Path>, bytes: u64) -> anyhow::Result<Transfer> {
+fn transfer(lab: &Lab, farwire: &[String; 3], dir: Option<&Path>, bytes: u64) -> anyhow::Result<Transfer> {
     let name = format!("farwire-memory-{}", std::process::id());
     let scratch = dir.map_or_else(std::env::temp_dir, Path::to_path_buf).join(name);
     std::fs::create_dir(&scratch).with_context(|| scratch.display().to_string())?;
@@ -88,7 +91,13 @@ fn transfer(lab: &Lab, farwire: &str, dir: Option<&Path>, bytes: u64) -> anyhow:
     result
 }
 
-fn transfer_in(lab: &Lab, farwire: &str, scratch: &Path, file: bool, bytes: u64) -> anyhow::Result<Transfer> {
+fn transfer_in(
+    lab: &Lab,
+    [farwire, key, file_of_key]: &[String; 3],
+    scratch: &Path,
+    file: bool,
+    bytes: u64,
+) -> anyhow::Result<Transfer> {
     let (source, target) = (scratch.join("source"), scratch.join("target"));
     std::fs::create_dir(&target)?;
     // Standard input is one long hole: it is read like any other bytes and takes no room. A file has data in it, since
@@ -100,13 +109,13 @@ fn transfer_in(lab: &Lab, farwire: &str, scratch: &Path, file: bool, bytes: u64)
     }
     let target = target.display().to_string();
     let to = if file { &target } else { "-" };
-    let receive = [farwire, "recv", "-i", "eth1", "--insecure", "--umem", POOL, "--once", to];
+    let receive = [farwire, "recv", "-i", "eth1", key, file_of_key, "--umem", POOL, "--once", to];
     let mut receiver = Program::start_with(lab, "b", &receive, Stdio::null(), Stdio::null())?;
     receiver.await_words(RECEIVING)?;
     let start = Instant::now();
     let named = source.display().to_string();
     let from = if file { &named } else { "-" };
-    let send = [farwire, "send", "-i", "eth1", "--insecure", "--umem", POOL, from, B_MAC];
+    let send = [farwire, "send", "-i", "eth1", key, file_of_key, "--umem", POOL, from, B_MAC];
     let sender = Program::start_with(lab, "a", &send, Stdio::from(File::open(&source)?), Stdio::null())?;
     let (mut sender_peak_bytes, mut receiver_peak_bytes) = (0, 0);
     while sender.is_running()? | receiver.is_running()? {

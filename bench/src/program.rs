@@ -182,6 +182,36 @@ pub fn sibling(name: &str, told: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// A key for both ends, made as users make it; gone when dropped.
+pub struct Key(PathBuf);
+
+impl Key {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When `farwire keygen` does not.
+    pub fn make(farwire: &Path) -> anyhow::Result<Key> {
+        let path = std::env::temp_dir().join(format!("farwire-bench-{}.key", std::process::id()));
+        let made =
+            Command::new(farwire).arg("keygen").arg(&path).output().with_context(|| farwire.display().to_string())?;
+        ensure!(made.status.success(), "farwire keygen: {}", String::from_utf8_lossy(&made.stderr).trim());
+        Ok(Key(path))
+    }
+
+    /// The flags that name it to farwire.
+    pub fn flags(&self) -> [String; 2] {
+        ["--key".to_owned(), self.0.display().to_string()]
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            eprintln!("{}: {error}; remove it", self.0.display());
+        }
+    }
+}
+
 /// What a `farwire perf server` says once it can be connected to, and a `farwire recv`.
 pub const SERVING: &str = "serving as";
 pub const RECEIVING: &str = "receiving";

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Moved, Options};
 use crate::lab::Lab;
-use crate::program::{Ended, Program, SERVING};
+use crate::program::{Ended, Key, Program, SERVING};
 use crate::pump;
 
 /// The address of host b as farwire and the kernel know it.
@@ -16,8 +16,8 @@ const B_IP: &str = "10.77.0.2";
 pub enum Contender {
     /// Raw AF_XDP, our own layer, no protocol.
     Pump,
-    /// `farwire perf` with this idle policy.
-    Farwire { name: &'static str, idle: &'static str },
+    /// `farwire perf` with this idle policy, with a key or without encryption.
+    Farwire { name: &'static str, idle: &'static str, sealed: bool },
     /// iperf3 with this congestion control, with segmentation offloads or frames of MTU size.
     Tcp { name: &'static str, control: &'static str, offloads: bool },
 }
@@ -28,9 +28,10 @@ impl Contender {
         let tcp = |name, control, offloads| Contender::Tcp { name, control, offloads };
         vec![
             Contender::Pump,
-            Contender::Farwire { name: "farwire adaptive", idle: "adaptive" },
+            Contender::Farwire { name: "farwire adaptive", idle: "adaptive", sealed: true },
+            Contender::Farwire { name: "farwire --insecure", idle: "adaptive", sealed: false },
             tcp("tcp bbr, MTU frames", "bbr", false),
-            Contender::Farwire { name: "farwire spin", idle: "spin" },
+            Contender::Farwire { name: "farwire spin", idle: "spin", sealed: true },
             tcp("tcp cubic, MTU frames", "cubic", false),
             tcp("tcp bbr, offloads", "bbr", true),
             tcp("tcp cubic, offloads", "cubic", true),
@@ -49,10 +50,13 @@ impl Contender {
         matches!(self, Contender::Tcp { offloads: true, .. })
     }
 
-    pub fn run(&self, lab: &Lab, options: &Options, farwire: &str) -> anyhow::Result<Moved> {
+    pub fn run(&self, lab: &Lab, options: &Options, (farwire, key): (&str, &Key)) -> anyhow::Result<Moved> {
         match self {
             Contender::Pump => pump(lab, options),
-            Contender::Farwire { idle, .. } => perf(lab, options, farwire, idle),
+            Contender::Farwire { idle, sealed, .. } => {
+                let protection = if *sealed { key.flags().to_vec() } else { vec!["--insecure".to_owned()] };
+                perf(lab, options, farwire, &[&["--idle".to_owned(), (*idle).to_owned()][..], &protection].concat())
+            }
             Contender::Tcp { control, .. } => iperf(lab, options, control),
         }
     }
@@ -68,9 +72,9 @@ fn pump(lab: &Lab, options: &Options) -> anyhow::Result<Moved> {
     })
 }
 
-fn perf(lab: &Lab, options: &Options, farwire: &str, idle: &str) -> anyhow::Result<Moved> {
-    let flags: Vec<&str> = options.flags.iter().map(String::as_str).collect();
-    let common = [&["-i", "eth1", "--insecure", "--idle", idle][..], &flags].concat();
+fn perf(lab: &Lab, options: &Options, farwire: &str, own: &[String]) -> anyhow::Result<Moved> {
+    let flags: Vec<&str> = own.iter().chain(&options.flags).map(String::as_str).collect();
+    let common = [&["-i", "eth1"][..], &flags].concat();
     let at = |core: &'static str| if options.unpinned { vec![] } else { vec!["--cpu", core] };
     let mut server = Program::start(lab, "b", &[&[farwire, "perf"][..], &common, &at("1"), &["server"]].concat())?;
     server.await_words(SERVING)?;

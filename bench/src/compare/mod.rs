@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::lab::Lab;
 use crate::machine::{Clock, Disturbance, FOREIGN_MOST, await_quiet};
-use crate::program::{farwire, set_offloads};
+use crate::program::{Key, farwire, set_offloads};
 use contender::Contender;
 
 /// Runs of one round and contender that may be disturbed before one is taken as it is.
@@ -90,6 +90,7 @@ impl Run {
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let farwire = farwire(options.farwire.as_deref())?;
+    let key = Key::make(&farwire)?;
     let chosen = |contender: &Contender| {
         options.only.is_empty() || options.only.iter().any(|only| contender.name().starts_with(only))
     };
@@ -99,7 +100,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut runs = Vec::new();
     for round in 1..=options.rounds {
         for contender in &contenders {
-            let run = measure(&lab, options, &farwire.display().to_string(), *contender, round)?;
+            let run = measure(&lab, options, (&farwire.display().to_string(), &key), *contender, round)?;
             if options.json {
                 println!("{}", serde_json::to_string(&run)?);
             } else {
@@ -115,7 +116,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// One run; repeated while others disturb it, and then taken as it is.
-fn measure(lab: &Lab, options: &Options, farwire: &str, contender: Contender, round: usize) -> anyhow::Result<Run> {
+fn measure(
+    lab: &Lab,
+    options: &Options,
+    farwire: (&str, &Key),
+    contender: Contender,
+    round: usize,
+) -> anyhow::Result<Run> {
     set_offloads(lab, contender.offloads());
     let mut tries = 0;
     loop {

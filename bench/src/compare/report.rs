@@ -22,8 +22,11 @@ pub fn line(run: &Run) -> String {
 /// Medians of the undisturbed runs; of all runs for a contender that has no other.
 pub fn table(contenders: &[Contender], runs: &[Run]) {
     println!("CPU seconds per GB: both processes and ksoftirqd; of them the sender's and the receiver's process.\n");
-    println!("| contender | Gbit/s (min–max) | CPU s/GB | sender | receiver | of raw pump | of tcp bbr, MTU frames |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!(
+        "| contender | Gbit/s (min–max) | CPU s/GB | sender | receiver | of raw pump | of tcp bbr, MTU frames | \
+         of --insecure |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for contender in contenders {
         let own = fair(runs.iter().filter(|run| run.contender == contender.name()).collect());
         let goodput = |run: &&Run| run.moved.goodput_bps / 1e9;
@@ -31,7 +34,7 @@ pub fn table(contenders: &[Contender], runs: &[Run]) {
         let sender = |run: &&Run| run.moved.sender_cpu_seconds_per_gb;
         let receiver = |run: &&Run| run.moved.receiver_cpu_seconds_per_gb;
         println!(
-            "| {} | {:.2} ({low:.2}–{high:.2}) | {:.2} | {:.2} | {:.2} | {} | {} |",
+            "| {} | {:.2} ({low:.2}–{high:.2}) | {:.2} | {:.2} | {:.2} | {} | {} | {} |",
             contender.name(),
             median(own.iter().map(goodput)),
             median(own.iter().map(|run| run.cpu_seconds_per_gb())),
@@ -39,6 +42,7 @@ pub fn table(contenders: &[Contender], runs: &[Run]) {
             median(own.iter().map(receiver)),
             ratio(&own, runs, "raw pump"),
             ratio(&own, runs, "tcp bbr, MTU frames"),
+            ratio(&own, runs, "farwire --insecure"),
         );
     }
     let disturbed = runs.iter().filter(|run| !run.is_fair()).count();

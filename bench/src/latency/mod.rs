@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::lab::Lab;
 use crate::machine::{Clock, Disturbance, FOREIGN_MOST, await_quiet};
 use crate::pingpong;
-use crate::program::{Program, SERVING, farwire};
+use crate::program::{Key, Program, SERVING, farwire};
 
 /// The address of host b.
 const B_MAC: &str = "02:00:0a:4d:00:02";
@@ -51,16 +51,21 @@ pub struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Contender {
     Raw,
-    Farwire { idle: &'static str },
+    /// With a key, or without encryption.
+    Farwire {
+        idle: &'static str,
+        sealed: bool,
+    },
     Kernel(Game),
 }
 
-const CONTENDERS: [(&str, Contender); 7] = [
+const CONTENDERS: [(&str, Contender); 8] = [
     ("raw AF_XDP, spinning", Contender::Raw),
-    ("farwire ping, spin", Contender::Farwire { idle: "spin" }),
+    ("farwire ping, spin", Contender::Farwire { idle: "spin", sealed: true }),
+    ("farwire ping, spin, --insecure", Contender::Farwire { idle: "spin", sealed: false }),
     ("kernel UDP, spinning", Contender::Kernel(game(false, true))),
     ("kernel TCP, spinning", Contender::Kernel(game(true, true))),
-    ("farwire ping, adaptive", Contender::Farwire { idle: "adaptive" }),
+    ("farwire ping, adaptive", Contender::Farwire { idle: "adaptive", sealed: true }),
     ("kernel UDP, blocking", Contender::Kernel(game(false, false))),
     ("kernel TCP, blocking", Contender::Kernel(game(true, false))),
 ];
@@ -85,12 +90,14 @@ pub struct Play {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let farwire = farwire(options.farwire.as_deref())?.display().to_string();
+    let farwire = farwire(options.farwire.as_deref())?;
+    let key = Key::make(&farwire)?;
+    let farwire = farwire.display().to_string();
     let lab = Lab::up(&[]);
     let mut plays = Vec::new();
     for round in 1..=options.rounds {
         for (name, contender) in CONTENDERS {
-            let play = measure(&lab, options, &farwire, (name, contender), round)?;
+            let play = measure(&lab, options, (&farwire, &key), (name, contender), round)?;
             if options.json {
                 println!("{}", serde_json::to_string(&play)?);
             } else {
@@ -109,7 +116,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn measure(
     lab: &Lab,
     options: &Options,
-    farwire: &str,
+    farwire: (&str, &Key),
     (name, contender): (&'static str, Contender),
     round: usize,
 ) -> anyhow::Result<Play> {
@@ -134,15 +141,18 @@ fn measure(
 }
 
 impl Contender {
-    fn play(self, lab: &Lab, options: &Options, farwire: &str) -> anyhow::Result<Percentiles> {
+    fn play(self, lab: &Lab, options: &Options, (farwire, key): (&str, &Key)) -> anyhow::Result<Percentiles> {
         let rare = options.count / 10;
         match self {
             Contender::Raw => {
                 let options = pingpong::Options::of(options.count, options.bytes);
                 Ok(pingpong::measure(lab, &options)?.rtt.percentiles())
             }
-            Contender::Farwire { idle: "spin" } => ping(lab, options, farwire, "spin", options.count),
-            Contender::Farwire { idle } => ping(lab, options, farwire, idle, rare),
+            Contender::Farwire { idle, sealed } => {
+                let protection = if sealed { key.flags().to_vec() } else { vec!["--insecure".to_owned()] };
+                let common = [&["-i", "eth1", "--idle", idle].map(str::to_owned)[..], &protection].concat();
+                ping(lab, options, farwire, &common, if idle == "spin" { options.count } else { rare })
+            }
             Contender::Kernel(game) => {
                 let count = if game.spin { options.count } else { rare };
                 let rtt: Histogram = game.play(lab, usize::from(options.bytes), count)?;
@@ -152,8 +162,8 @@ impl Contender {
     }
 }
 
-fn ping(lab: &Lab, options: &Options, farwire: &str, idle: &str, count: u64) -> anyhow::Result<Percentiles> {
-    let common = ["-i", "eth1", "--insecure", "--idle", idle];
+fn ping(lab: &Lab, options: &Options, farwire: &str, common: &[String], count: u64) -> anyhow::Result<Percentiles> {
+    let common: Vec<&str> = common.iter().map(String::as_str).collect();
     let server = [&[farwire, "perf"][..], &common, &["--cpu", "1", "server"]].concat();
     let mut server = Program::start(lab, "b", &server)?;
     server.await_words(SERVING)?;

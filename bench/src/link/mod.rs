@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-use crate::program::sibling;
+use crate::program::{Key, sibling};
 use contender::Contender;
 use measure::Fairness;
 use plan::Selection;
@@ -67,6 +67,9 @@ pub struct Options {
     /// The link emulator [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     linkem: Option<PathBuf>,
+    /// Farwire with a key, as users have it [default: --insecure, since TCP and most of the rivals encrypt nothing].
+    #[arg(long)]
+    sealed: bool,
     /// More flags for every farwire, for example --flag=--umem=256MiB.
     #[arg(long = "flag", allow_hyphen_values = true)]
     flags: Vec<String>,
@@ -83,7 +86,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     options.selection.check()?;
     let stop = Stop::listen()?;
-    let tools = options.tools()?;
+    let mut tools = options.tools()?;
+    let key = options.sealed.then(|| Key::make(&tools.farwire)).transpose()?;
+    tools.protection = key.as_ref().map_or_else(|| vec!["--insecure".to_owned()], |key| key.flags().to_vec());
     let contenders = contender::all(&tools, options.selection.rate_bps());
     let chosen = contender::choose(contenders, &options.selection.chosen())?;
     let chosen: Vec<Contender> = chosen.into_iter().map(|contender| contender.built(&tools)).collect();
@@ -155,6 +160,7 @@ impl Options {
             farwire: sibling("farwire", self.farwire.as_deref())?,
             linkem: sibling("linkem", self.linkem.as_deref())?,
             bench: std::env::current_exe()?,
+            protection: Vec::new(),
             flags: self.flags.clone(),
             link_flags: self.link_flags.clone(),
         })

@@ -36,6 +36,8 @@ pub struct Tools {
     pub linkem: PathBuf,
     /// This program, which has the rivals.
     pub bench: PathBuf,
+    /// What every farwire is told about its key.
+    pub protection: Vec<String>,
     /// More flags for every farwire.
     pub flags: Vec<String>,
     /// More flags for the emulator.

@@ -39,8 +39,10 @@ pub fn send(stage: &Stage, contender: &Contender, job: &Job, stop: &Stop) -> any
     let path = |name: &str| scratch.0.join(name).display().to_string();
     let farwire = stage.tools.farwire.display().to_string();
     let words = |verb: &str, flags: &[String], own: &[&str]| {
-        let common = [farwire.as_str(), verb, "-i", "eth1", "--insecure", "--json"];
-        let words = common.iter().copied().chain(flags.iter().map(String::as_str)).chain(own.iter().copied());
+        let common = [farwire.as_str(), verb, "-i", "eth1", "--json"];
+        let protection = stage.tools.protection.iter().map(String::as_str);
+        let words =
+            common.iter().copied().chain(protection).chain(flags.iter().map(String::as_str)).chain(own.iter().copied());
         words.map(str::to_owned).collect::<Vec<String>>()
     };
     let (from, to) = (path("tree"), path("to"));

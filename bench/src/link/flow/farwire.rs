@@ -10,7 +10,7 @@ use crate::program::SERVING;
 
 pub fn commands(tools: &Tools, flags: &[String], order: &Order<'_>) -> Commands {
     let program = || [tools.farwire.display().to_string(), "perf".to_owned()].to_vec();
-    let common = |interface: &str| ["-i", interface, "--insecure", "--json"].map(str::to_owned).to_vec();
+    let common = |interface: &str| [&["-i", interface, "--json"].map(str::to_owned)[..], &tools.protection].concat();
     let seconds = format!("{}s", order.seconds + TAIL.as_secs_f64());
     let bins = format!("{BIN_MS}ms");
     let own = [B.1, "-t", &seconds, "--bins", &bins].map(str::to_owned).to_vec();
