@@ -76,10 +76,13 @@ impl SeqBitmap {
         if target <= self.first {
             return;
         }
-        let gone = (target - self.first).min(self.words.len() as u64);
-        for index in self.first..self.first + gone {
-            let slot = self.slot(index);
-            self.words[slot] = 0;
+        if target - self.first >= self.words.len() as u64 {
+            self.words.fill(0);
+        } else {
+            for index in self.first..target {
+                let slot = self.slot(index);
+                self.words[slot] = 0;
+            }
         }
         self.first = target;
     }

@@ -56,11 +56,14 @@ impl<L: Link> Engine<L> {
                 let port = self.open_port(conn, (stream, id));
                 let streams = self.conns.get(&conn).and_then(|end| end.streams.as_ref());
                 // Streams that the peer gave up again count no longer against its limit, but wait to be accepted.
-                if let Some(streams) = streams.filter(|streams| streams.len() < self.most_waiting.1)
-                    && let Some(port) = port
-                {
-                    // Without a receiver the port is dropped, which resets the stream.
-                    let _ = streams.send(port);
+                let room = self.endpoint.stream_window(conn);
+                match (streams, port) {
+                    (Some(streams), Some(port)) if streams.len() < room => {
+                        // Without a receiver the port is dropped, which resets the stream.
+                        let _ = streams.send(port);
+                    }
+                    (Some(_), _) => self.endpoint.counters().refused_streams += 1,
+                    _ => {}
                 }
             }
             Event::PeerFinished { conn } => {
@@ -131,7 +134,7 @@ impl<L: Link> Engine<L> {
 
     fn on_incoming(&mut self, now: Nanos, conn: u32) {
         let Some(port) = self.conn_port(conn) else { return };
-        if self.incoming.as_ref().is_some_and(|incoming| incoming.len() >= self.most_waiting.0) {
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.len() >= self.most_waiting) {
             // Connections that have ended again count no longer, but wait to be accepted.
             self.endpoint.close(now, conn, 0, "too many connections wait to be accepted here");
         } else if self.incoming.as_ref().is_none_or(|incoming| incoming.send(port).is_err()) {

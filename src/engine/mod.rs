@@ -108,8 +108,8 @@ pub struct Engine<L: Link> {
     conns: BTreeMap<u32, ConnEnd>,
     connecting: BTreeMap<u32, ConnectReply>,
     incoming: Option<Sender<ConnPort>>,
-    /// Most connections, and most streams of a connection, that may wait to be accepted.
-    most_waiting: (usize, usize),
+    /// Most connections that may wait to be accepted.
+    most_waiting: usize,
     queries: Option<Sender<Found>>,
     hungry: VecDeque<usize>,
     /// Connections (the transport's slots) on which streams may be opened for those who wait.
@@ -139,7 +139,7 @@ impl<L: Link> Engine<L> {
         let lendable = caps.frames.saturating_sub(caps.rx_reserve + CONTROL_FRAMES);
         let rx_frames = lendable / 4 * RX_QUARTERS;
         let frames = caps.frames;
-        let most_waiting = (config.proto.max_connections, config.proto.max_streams as usize);
+        let most_waiting = config.proto.max_connections;
         let endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
         let ethernet = Ethernet { dst: caps.mac, src: caps.mac, vlan: config.vlan, ethertype: config.ethertype };
         Engine {

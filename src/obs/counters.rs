@@ -83,6 +83,8 @@ counters! {
     refused_connections,
     /// Dropped: an open beyond the rate at which connections may be opened.
     drop_open_rate,
+    /// Refused: a stream of a peer of whose former streams too many wait to be accepted.
+    refused_streams,
     /// Dropped: the source address is not the connection's peer.
     drop_wrong_peer,
     /// Not sent: no frame was free for a control packet (tried again next turn).

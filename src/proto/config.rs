@@ -29,8 +29,12 @@ pub struct Config {
     pub connect_timeout_ns: Nanos,
     /// Most connections at a time; more are refused. Bounds the memory that peers can make us use.
     pub max_connections: usize,
-    /// Most streams that a peer may have open on one connection.
+    /// Most streams that a peer may have open on one connection; fewer where others have them.
     pub max_streams: u32,
+    /// Most streams that all peers together may have open, and at least one for each connection. A stream takes some
+    /// 50 KB, queues to the application included, so this many take 200 MB at worst. Lower: programs with many streams
+    /// wait for each other. Higher: memory that peers can make us use.
+    pub max_streams_total: usize,
     /// Ask every initiator for a cookie before keeping any state. Off, the cookie round is asked only when
     /// half-open connections exceed [`Config::max_half_open`]: it costs one more round trip.
     pub require_cookie: bool,
@@ -64,6 +68,7 @@ impl Default for Config {
             connect_timeout_ns: 5 * SECOND,
             max_connections: 256,
             max_streams: 1024,
+            max_streams_total: 4096,
             require_cookie: false,
             max_half_open: 32,
             open_every_ns: 100 * MICROSECOND,

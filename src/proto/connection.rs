@@ -16,12 +16,12 @@ use super::lifecycle::{Event as Life, State, next};
 use super::output::{Event, Output};
 use super::ping::Pinger;
 use super::received::Received;
-use super::recovery::{DecoyKey, DecoyKeys, Outcome, Recovery, RecoveryConfig};
+use super::recovery::{DecoyKey, DecoyKeys, FIRST_SPAN, Outcome, Recovery, RecoveryConfig, SpanBudget};
 use super::sched::Scheduler;
 use super::sealing::Sealing;
 use super::segment::SegmentTable;
 use super::stream::send::Written;
-use super::stream::{RecvHalf, SendHalf, Stream};
+use super::stream::{RecvHalf, SendHalf, Stream, StreamBudget};
 use crate::base::time::{MILLISECOND, NEVER, SECOND};
 use crate::base::{ConnId, FrameId, MacAddr, Nanos, StreamId};
 use crate::obs::Counters;
@@ -40,6 +40,8 @@ pub(super) struct Cx<'a> {
     pub streams: &'a mut Slab<Stream>,
     pub segments: &'a mut SegmentTable,
     pub budget: &'a mut RxBudget,
+    pub stream_budget: &'a mut StreamBudget,
+    pub span_budget: &'a mut SpanBudget,
     /// Connections that their initiators have not confirmed.
     pub half_open: &'a mut usize,
     pub decoys: &'a mut DecoyKeys,
@@ -66,6 +68,8 @@ pub(super) struct Connection {
     pub local: Params,
     pub remote: Params,
     pub recovery: Recovery,
+    /// Packet numbers that were lent to `recovery`.
+    pub span_lent: u64,
     pub received: Received,
     pub outcome: Outcome,
     pub by_id: BTreeMap<u32, u32>,
@@ -91,6 +95,8 @@ pub(super) struct Connection {
     pub peer_streams_opened: u64,
     pub peer_streams_closed: u64,
     pub peer_streams_told: u64,
+    /// Streams that the peer may have open: what it was offered, and what was lent to it since.
+    pub stream_window: u64,
     pub pinger: Option<Pinger>,
     pub probe_due: bool,
     pub confirm_due: bool,
@@ -147,6 +153,7 @@ impl Connection {
             local,
             remote,
             recovery: new_recovery(config, local.mtu.min(remote.mtu), INITIAL_RTT_NS, frames, None),
+            span_lent: 0,
             received: Received::new(super::recovery::MAX_SPAN),
             outcome: Outcome::default(),
             by_id: BTreeMap::new(),
@@ -166,6 +173,7 @@ impl Connection {
             peer_streams_opened: 0,
             peer_streams_closed: 0,
             peer_streams_told: u64::from(local.streams),
+            stream_window: u64::from(local.streams),
             pinger: None,
             probe_due: false,
             confirm_due: false,
@@ -334,6 +342,7 @@ impl Connection {
         if self.state.is_over() && !before.is_over() {
             self.end_streams(cx, &why);
             self.give_window_back(cx.budget);
+            self.stream_window = cx.stream_budget.give_back(self.stream_window);
             cx.out.events.push_back(Event::Closed { conn: self.slot, reason: why });
         }
     }
@@ -395,8 +404,8 @@ impl Connection {
         }
         if !self.is_ours(stream.id) {
             self.peer_streams_closed += 1;
-            let allowed = self.peer_streams_closed + u64::from(self.local.streams);
-            let step = u64::from(self.local.streams / 4).max(1);
+            let allowed = self.peer_streams_closed + self.stream_window;
+            let step = (self.stream_window / 4).max(1);
             // By quarters, but each one to a peer that is near its limit: its other streams may be there to stay.
             let near = self.peer_streams_told - self.peer_streams_opened < step;
             self.control.pending.streams_limit |= near || allowed - self.peer_streams_told >= step;
@@ -413,7 +422,10 @@ impl Connection {
     fn end_streams(&mut self, cx: &mut Cx<'_>, why: &CloseReason) {
         let mut slots: Vec<u32> = std::mem::take(&mut self.by_id).into_values().collect();
         slots.sort_unstable();
-        cx.segments.release_sent(&slots, &mut cx.out.released);
+        // A look at every frame of the pool, which a peer that opens and closes again and again must not cause.
+        if slots.iter().any(|slot| cx.streams[*slot as usize].send.has_unacked()) {
+            cx.segments.release_sent(&slots, &mut cx.out.released);
+        }
         self.lost.clear();
         self.copies.clear();
         for slot in slots {
@@ -446,6 +458,7 @@ fn new_recovery(config: &Config, mtu: u16, initial_rtt_ns: Nanos, frames: usize,
     let mut settings = RecoveryConfig::new(config.algorithm, mtu);
     settings.initial_rtt_ns = initial_rtt_ns;
     settings.max_in_flight = frames as u64;
+    settings.max_span = FIRST_SPAN;
     settings.decoys = decoys;
     Recovery::new(&settings)
 }

@@ -58,6 +58,8 @@ pub struct Record {
 pub struct ControlBook {
     records: Vec<Record>,
     free: Vec<u32>,
+    /// Stream items in them.
+    items: usize,
     /// Streams with items to send; each is in it at most once (its `pending.listed`).
     pub streams: VecDeque<u32>,
     /// Connection-wide items to send.
@@ -67,6 +69,7 @@ pub struct ControlBook {
 impl ControlBook {
     /// Keeps a record until its packet is acknowledged or lost; tells its index.
     pub fn keep(&mut self, record: Record) -> u32 {
+        self.items += record.streams.len();
         match self.free.pop() {
             Some(index) => {
                 self.records[index as usize] = record;
@@ -83,12 +86,13 @@ impl ControlBook {
     pub fn take(&mut self, index: u32) -> Record {
         let Some(record) = self.records.get_mut(index as usize) else { return Record::default() };
         self.free.push(index);
+        self.items -= record.streams.len();
         std::mem::take(record)
     }
 
-    /// Records that are kept.
+    /// Records that are kept, and the items in them.
     pub fn in_flight(&self) -> usize {
-        self.records.len() - self.free.len()
+        self.records.len() - self.free.len() + self.items
     }
 
     /// Something waits to be sent.

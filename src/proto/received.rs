@@ -38,6 +38,10 @@ const SWEEP_EVERY: u32 = 16;
 /// Packets overtaken by more than this are told by ACKs of their own. Half of what an ACK covers. Lower: needless extra
 /// ACKs. Higher: the news since such a packet would take several ACKs.
 const LATE: u64 = MAX_ACK_WORDS as u64 * 32;
+/// Most words that are told at one time, in eight ACKs: of more than 90,000 numbers the lowest are left to the sweep,
+/// and to the sender's own timer. 100 Gbit/s have as many in 11 ms. Lower: longer bursts of losses are repaired later.
+/// Higher: a peer that leaves out numbers on purpose, or comes back to them, gets so many packets for one.
+const NEWS_WORDS: u64 = 8 * MAX_ACK_WORDS as u64;
 /// First window in packets: a kilobyte. It doubles where the peer's numbers need it.
 const FIRST_WINDOW: u64 = 8192;
 
@@ -259,7 +263,8 @@ impl Received {
         let pending = &mut self.pending;
         if self.end - number > LATE || number < self.floor {
             let word = number / 64;
-            pending.late = Some(pending.late.map_or((word, word), |(first, last)| (first.min(word), last.max(word))));
+            let range = pending.late.map_or((word, word), |(first, last)| (first.min(word), last.max(word)));
+            pending.late = Some(if range.1 - range.0 < NEWS_WORDS { range } else { (word, word) });
         } else {
             pending.lowest = pending.lowest.min(number);
         }
@@ -269,8 +274,12 @@ impl Received {
     /// alone exceed the room, their oldest part, and the rest remains pending.
     fn news(&mut self, now: Nanos, largest: u64, max_words: u64) -> (u64, u64) {
         // Where all that has arrived was late and told already, nothing is above what was covered.
-        let lowest = self.pending.lowest.min(self.covered_end).min(largest).max(self.bitmap.start());
-        let (first, last) = (lowest / 64, largest / 64);
+        // What lies below the floor the floor tells.
+        let covered = self.covered_end.max(self.floor);
+        let last = largest / 64;
+        let reach = self.bitmap.start().max((last + 1).saturating_sub(NEWS_WORDS) * 64);
+        let lowest = self.pending.lowest.min(covered).min(largest).max(reach);
+        let first = lowest / 64;
         if last - first >= max_words {
             self.pending.lowest = u64::MAX;
             self.covered_end = (first + max_words) * 64;

@@ -239,6 +239,11 @@ impl Connection {
             cx.out.events.push_back(Event::StreamOpened { conn: self.slot, stream: opened, id });
             slot = Some(opened);
         }
+        if (self.peer_streams_opened - self.peer_streams_closed) * 2 > self.stream_window {
+            let more = cx.stream_budget.lend(self.stream_window);
+            self.stream_window += more;
+            self.control.pending.streams_limit |= more > 0;
+        }
         slot
     }
 
@@ -280,8 +285,11 @@ impl Connection {
             }
             Item::Lowest { number } => self.received.on_lowest(number),
             Item::Finish => {
+                let before = self.state;
                 self.apply(cx, Life::PeerFinish, CloseReason::Finished);
-                cx.out.events.push_back(Event::PeerFinished { conn: self.slot });
+                if self.state != before {
+                    cx.out.events.push_back(Event::PeerFinished { conn: self.slot });
+                }
             }
             Item::Close { code, reason } => {
                 let why = CloseReason::Peer { code, reason: reason.to_owned() };

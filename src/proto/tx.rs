@@ -27,8 +27,9 @@ pub(super) const HALF_OPEN_NS: Nanos = 3 * SECOND;
 /// suspended), not because its timers are coarse. Lower: a busy host excuses the dead. Higher: a host that was away for
 /// almost the timeout ends connections whose peers had no chance to be heard.
 const OVERSLEPT: Nanos = 8;
-/// Control packets in flight that carry something to be told again if lost. Honest peers acknowledge within a round
-/// trip, in which not one packet per turn of 20 µs is sent, even at 300 ms. Higher: what silence can make us keep.
+/// Control packets in flight that carry something to be told again if lost, and the stream items in them. Honest peers
+/// acknowledge within a round trip, in which not one packet per turn of 20 µs is sent, even at 300 ms. Lower: who reads
+/// many streams over a long path gives no credit for a while. Higher: what silence can make us keep, a megabyte now.
 const MAX_RECORDS: usize = 1 << 14;
 /// Of the numbers of packets that ask for nothing (pings, ACKs), one in so many is followed by a packet that tells the
 /// lowest number in flight: a peer waits for all that are above, as far as its window reaches, 2^22. Lower: packets for
@@ -173,7 +174,7 @@ impl Connection {
             None => false,
         };
         let segments = if pending.conn_credit { self.rx_credit.poll_limit() } else { 0 };
-        let streams = self.peer_streams_closed + u64::from(self.local.streams);
+        let streams = self.peer_streams_closed + self.stream_window;
         let sent = PendingControl {
             conn_credit: pending.conn_credit && put(Item::ConnCredit { segments }),
             streams_limit: pending.streams_limit && put(Item::StreamsLimit { streams }),
@@ -206,6 +207,11 @@ impl Connection {
             return None;
         }
         if !probing {
+            if let Some(span) = self.recovery.full_span() {
+                let more = cx.span_budget.lend(span);
+                self.span_lent += more;
+                self.recovery.widen_span(more);
+            }
             match self.recovery.poll_send(cx.now) {
                 SendPermit::Now { .. } => {}
                 SendPermit::At(at) => {

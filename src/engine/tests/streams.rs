@@ -137,3 +137,19 @@ fn what_nagle_holds_goes_when_it_is_switched_off() {
     read(&mut peer.recv, &mut got);
     assert_eq!(got, b"firstsecond");
 }
+
+/// Streams that their peer gave up count no longer against its limit; those that nobody accepts are bounded as well.
+#[test]
+fn streams_that_nobody_accepts_are_refused_beyond_what_a_peer_may_have_open() {
+    let mut world = World::new(MemoryConfig::default(), Config { max_streams: 8, ..Config::default() });
+    let (ours, theirs) = world.connect();
+    for _ in 0..100 {
+        let mut stream = world.open_stream(&ours);
+        write(&mut stream.send, &mut &b"x"[..], &mut false);
+        drop(stream);
+        world.steps(SECOND / 1000);
+        assert!(world.b.engine.streams.len() <= 2 * 8, "{}", world.b.engine.streams.len());
+    }
+    assert_eq!(theirs.streams.len(), 8);
+    assert!(world.b.engine.endpoint.counters().refused_streams > 80);
+}

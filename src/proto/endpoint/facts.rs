@@ -1,11 +1,12 @@
-//! What an endpoint can be asked about its connections and streams.
+//! What an endpoint can be asked about its connections and streams, and how long an open may take.
 
 use std::sync::Arc;
 
 use super::super::recovery::RecoveryStats;
 use super::{Endpoint, identity};
-use crate::base::{ConnId, MacAddr, StreamId};
+use crate::base::{ConnId, MacAddr, Nanos, StreamId};
 use crate::crypto::{Cipher, NamedKey};
+use crate::obs::hist::Histogram;
 
 impl Endpoint {
     /// The slot of one of our ids of a connection.
@@ -35,6 +36,11 @@ impl Endpoint {
         self.streams.get(stream as usize).map(|stream| (stream.id, stream.conn))
     }
 
+    /// Streams that a connection's peer may have open, and as many of its former ones may wait to be accepted.
+    pub fn stream_window(&self, conn: u32) -> usize {
+        self.conns.get(conn as usize).map_or(0, |conn| conn.stream_window as usize)
+    }
+
     /// Frames that are not for sending: those lent to receive windows, and the few kept for connections to come.
     pub fn frames_kept(&self) -> usize {
         self.budget.kept() as usize
@@ -55,5 +61,23 @@ impl Endpoint {
     /// Connections that are open or half open.
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// How long every connection's path lets things wait; 0 without any. Costs a look at each connection.
+    pub fn patience_ns(&self) -> Nanos {
+        let patience = self.conns.iter().map(|(_, conn)| conn.recovery.rtt().patience_ns());
+        patience.min().unwrap_or(0)
+    }
+
+    /// Round trips that ACKs have shown, over all connections since the start.
+    pub fn rtt(&self) -> &Histogram {
+        &self.out.rtt
+    }
+
+    /// How long a connect that was just begun may take.
+    pub fn set_connect_timeout(&mut self, conn: u32, timeout_ns: Nanos) {
+        if let Some(conn) = self.conns.get_mut(conn as usize) {
+            conn.connect_timeout_ns = timeout_ns;
+        }
     }
 }

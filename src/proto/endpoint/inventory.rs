@@ -15,9 +15,10 @@ impl Endpoint {
     pub fn inventory(&self) -> String {
         let (conns, peers, streams) = (self.conns.len(), self.by_peer.len(), self.streams.len());
         let (half_open, segments, budget) = (self.half_open, self.segments.in_use(), self.budget.free());
+        let (unlent, span) = (self.stream_budget.free(), self.span_budget.free());
         format!(
             "{conns} connections of {peers} peers, {half_open} half open, {streams} streams, {segments} segments, \
-             {budget} frames to lend"
+             {budget} frames, {unlent} streams and {span} packet numbers to lend"
         )
     }
 

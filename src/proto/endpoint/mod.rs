@@ -24,17 +24,16 @@ use super::flow::RxBudget;
 use super::lifecycle::{Event as Life, State};
 use super::output::{Output, Transmit};
 use super::ping::{PingRun, Pinger};
-use super::recovery::DecoyKeys;
+use super::recovery::{DecoyKeys, SpanBudget};
 use super::rx::{Fate, code};
 use super::segment::{SegmentTable, TxState};
-use super::stream::Stream;
 use super::stream::send::Written;
+use super::stream::{Stream, StreamBudget};
 use super::tx::InLink;
 use crate::base::time::{MICROSECOND, MILLISECOND, NEVER};
 use crate::base::wheel::TimerWheel;
 use crate::base::{ConnId, FrameId, MacAddr, Nanos, StreamId};
 use crate::obs::Counters;
-use crate::obs::hist::Histogram;
 use crate::wire::eth::same_mac;
 use crate::wire::header::split_data;
 use crate::wire::{Header, PacketType, Ping};
@@ -86,6 +85,8 @@ pub struct Endpoint {
     streams: Slab<Stream>,
     segments: SegmentTable,
     budget: RxBudget,
+    stream_budget: StreamBudget,
+    span_budget: SpanBudget,
     wheel: TimerWheel,
     expired: Vec<u32>,
     /// Connections that may have something to send.
@@ -111,6 +112,7 @@ impl Endpoint {
         let max_connections = config.max_connections.min(identity::SLOTS);
         let mut identity = Identity::new(mac, seed, config.entropy);
         let rates = Rates::new(identity.salt());
+        let stream_budget = StreamBudget::new(config.max_streams, config.max_streams_total, max_connections);
         Endpoint {
             config: Config { max_connections, ..config },
             identity,
@@ -122,6 +124,8 @@ impl Endpoint {
             streams: Slab::new(),
             segments: SegmentTable::new(frames),
             budget: RxBudget::new(rx_frames as u64),
+            stream_budget,
+            span_budget: SpanBudget::new(frames),
             wheel: TimerWheel::new(TICK_NS),
             expired: Vec::new(),
             ready: VecDeque::new(),
@@ -145,11 +149,6 @@ impl Endpoint {
     /// The counters, to be read and, by the engine, added to.
     pub fn counters(&mut self) -> &mut Counters {
         &mut self.counters
-    }
-
-    /// Round trips that ACKs have shown, over all connections since the start.
-    pub fn rtt(&self) -> &Histogram {
-        &self.out.rtt
     }
 
     /// Accept connections from now on, or no longer.
@@ -205,12 +204,6 @@ impl Endpoint {
     /// The next deadline.
     pub fn poll_timeout(&self) -> Nanos {
         self.wheel.next().unwrap_or(NEVER).min(self.discovery.poll_timeout())
-    }
-
-    /// How long every connection's path lets things wait; 0 without any. Costs a look at each connection.
-    pub fn patience_ns(&self) -> Nanos {
-        let patience = self.conns.iter().map(|(_, conn)| conn.recovery.rtt().patience_ns());
-        patience.min().unwrap_or(0)
     }
 
     /// Something may be there to send: `poll_transmit` was not asked until it said `None`.
@@ -298,13 +291,6 @@ impl Endpoint {
     /// The application gives up receiving on a stream.
     pub fn stop_stream(&mut self, now: Nanos, stream: u32, code: u32) {
         self.on_stream(now, stream, |conn, cx| conn.stop_stream(cx, stream, code));
-    }
-
-    /// How long a connect that was just begun may take.
-    pub fn set_connect_timeout(&mut self, conn: u32, timeout_ns: Nanos) {
-        if let Some(conn) = self.conns.get_mut(conn as usize) {
-            conn.connect_timeout_ns = timeout_ns;
-        }
     }
 
     /// Nagle on or off.
@@ -432,6 +418,8 @@ impl Endpoint {
             streams: &mut self.streams,
             segments: &mut self.segments,
             budget: &mut self.budget,
+            stream_budget: &mut self.stream_budget,
+            span_budget: &mut self.span_budget,
             half_open: &mut self.half_open,
             decoys: &mut self.decoys,
             counters: &mut self.counters,
@@ -475,6 +463,8 @@ impl Endpoint {
     fn forget(&mut self, slot: u32) {
         let mut conn = self.conns.remove(slot as usize);
         conn.give_window_back(&mut self.budget);
+        self.span_budget.give_back(conn.span_lent);
+        conn.stream_window = self.stream_budget.give_back(conn.stream_window);
         let key = (conn.peer.octets(), conn.peer_id.0);
         // A peer that was restarted may have opened another one under the same id since.
         if self.by_peer.get(&key) == Some(&slot) {

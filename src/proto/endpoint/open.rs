@@ -313,6 +313,7 @@ impl Endpoint {
         let id = self.identity.conn_id(slot);
         let nonce = side.1.unwrap_or_else(|| self.identity.draw());
         let (local, remote) = params;
+        self.stream_budget.on_offered(local.streams);
         let birth = Birth { slot, id, peer_id: peer.1, peer: peer.0, side: side.0, nonce, local, remote };
         self.conns.insert(Connection::new(birth, now, &self.config, self.frames));
         slot
@@ -327,7 +328,7 @@ impl Endpoint {
         let stream_credit = (bytes / 4).min(self.config.max_stream_window_bytes).max(least);
         Params {
             mtu: self.mtu,
-            streams: self.config.max_streams,
+            streams: self.stream_budget.offer(),
             conn_credit: window,
             stream_credit,
             idle_timeout_ms: (self.config.idle_timeout_ns / MILLISECOND).min(u64::from(u32::MAX)) as u32,

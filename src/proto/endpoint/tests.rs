@@ -1,6 +1,7 @@
 //! Endpoints that hear what a test hands them: who is let in, who is answered, and under which name the rest counts.
 
 mod acks;
+mod bounds;
 
 use super::super::error::ConnectError;
 use super::super::output::{Content, Found};

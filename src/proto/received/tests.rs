@@ -116,6 +116,31 @@ fn news_that_exceed_an_ack_come_in_pieces_without_a_hole() {
     assert!(acks.iter().all(|ack| ack.0 == 64 * 400));
 }
 
+/// Two packets could cost 372 full ACKs each time.
+#[test]
+fn numbers_that_jump_do_not_cost_more_than_a_few_acks() {
+    let mut received = after(0..10);
+    let (mut number, mut acks) = (10, 0);
+    for _ in 0..20 {
+        // Far ahead, then the lowest one moves up and it may jump again.
+        number += MAX_SPAN - 1000;
+        assert_eq!(received.on_packet(NOW, number, true), Seen::New);
+        acks += drain(&mut received).len();
+        received.on_lowest(number);
+    }
+    assert!(acks <= 20 * 8, "{acks}");
+    let mut acks = 0;
+    for step in 0..20 {
+        // Here and there, far below the highest.
+        assert_eq!(received.on_packet(NOW, number + MAX_SPAN - 2000 + step, true), Seen::New);
+        for place in [1000, MAX_SPAN / 2, MAX_SPAN - 20_000] {
+            assert_eq!(received.on_packet(NOW, number + place + step * 7, true), Seen::New);
+        }
+        acks += drain(&mut received).len();
+    }
+    assert!(acks <= 20 * 9 + 2, "{acks}");
+}
+
 #[test]
 fn what_comes_late_below_the_floor_is_new_and_told() {
     let mut received = after(0..5);

@@ -5,6 +5,7 @@
 //! Invariant: a packet number that asks for an acknowledgement leaves exactly once, as acknowledged or as lost; its
 //! cost is O(1) over its life, whatever is in flight.
 
+mod acks;
 pub mod congestion;
 mod decoys;
 mod delivery;
@@ -13,6 +14,7 @@ mod outcome;
 mod pacing;
 mod rtt;
 mod sent;
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ pub use outcome::{AckError, Outcome, RecoveryStats, SendPermit};
 pub use pacing::BURST_PACKETS;
 pub use rtt::Rtt;
 pub use sent::{MAX_SPAN, Sent, SentPacket};
+pub use span::{FIRST_SPAN, SpanBudget};
 
 use std::fmt;
 
@@ -51,6 +54,8 @@ pub struct RecoveryConfig {
     pub initial_rtt_ns: Nanos,
     /// Most packets in flight; at most [`MAX_SPAN`] minus one word counts.
     pub max_in_flight: u64,
+    /// Packet numbers that what is in flight may span, until [`Recovery::widen_span`]: a power of two.
+    pub max_span: u64,
     /// What the numbers that are never sent are drawn with; without it all are sent.
     pub decoys: Option<DecoyKey>,
 }
@@ -65,6 +70,7 @@ impl RecoveryConfig {
             max_ack_delay_ns: 200 * MICROSECOND,
             initial_rtt_ns: MILLISECOND,
             max_in_flight: MAX_SPAN,
+            max_span: MAX_SPAN,
             decoys: None,
         }
     }
@@ -129,6 +135,7 @@ impl Recovery {
             peak: [0; 2],
             counts: Counts::default(),
         };
+        recovery.ring.set_most(config.max_span);
         recovery.retune();
         recovery
     }
@@ -236,14 +243,24 @@ impl Recovery {
     pub fn poll_send(&self, now: Nanos) -> SendPermit {
         let window = self.cwnd_bytes;
         let in_flight = self.ring.bytes();
-        let span = self.ring.next() - self.ring.lowest();
-        if in_flight >= window || self.ring.packets() >= self.max_in_flight || span >= MAX_SPAN - 64 {
+        if in_flight >= window || self.ring.packets() >= self.max_in_flight || self.is_span_full() {
             return SendPermit::Blocked;
         }
         match self.pacer.poll(now) {
             Pace::Now(bytes) => SendPermit::Now { bytes: bytes.min(window - in_flight) },
             Pace::At(due) => SendPermit::At(due),
         }
+    }
+
+    /// The span that what is in flight may have, if that is all and more would help.
+    pub fn full_span(&self) -> Option<u64> {
+        let span = self.ring.most();
+        (self.is_span_full() && span < MAX_SPAN && self.ring.bytes() < self.cwnd_bytes).then_some(span)
+    }
+
+    /// So many packet numbers more.
+    pub fn widen_span(&mut self, more: u64) {
+        self.ring.set_most(self.ring.most() + more);
     }
 
     /// The lowest packet number that is still waited for.
@@ -323,57 +340,9 @@ impl Recovery {
     }
 }
 
-/// What an ACK acknowledged for the first time.
-#[derive(Clone, Copy, Default)]
-struct Newly {
-    bytes: u64,
-    /// The one with the highest number.
-    newest: Option<Sent>,
-}
-
 impl Recovery {
-    fn check(&self, ack: &Ack<'_>) -> Result<(), AckError> {
-        let next = self.ring.next();
-        let words = ack.words.len() as u64;
-        if ack.largest >= next || ack.floor > next || ack.first_word > ack.largest / 64 {
-            let number = ack.largest.max(ack.floor.saturating_sub(1)).max(ack.first_word.saturating_mul(64));
-            return Err(AckError::NeverSent { number, next });
-        }
-        let last = ack.largest / 64 - ack.first_word;
-        let beyond = !0_u64 << (ack.largest % 64) << 1;
-        if ack.words.get(last as usize) & beyond != 0
-            || (last + 1..words).any(|index| ack.words.get(index as usize) != 0)
-        {
-            return Err(AckError::BeyondLargest { largest: ack.largest });
-        }
-        match self.decoys.named_by(ack, self.ring.lowest()) {
-            Some(number) => Err(AckError::LeftOut { number }),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes out of the ring what the ACK names. The floor speaks of what we wait for, not of what we gave up:
-    /// only a bit says that a packet held for lost has arrived.
-    fn take(&mut self, ack: &Ack<'_>, out: &mut Outcome) -> Newly {
-        let begin = out.acked.len();
-        let mut newly = Newly::default();
-        let Outcome { acked, spurious, .. } = out;
-        if ack.floor > self.ring.lowest() {
-            for index in self.ring.lowest() / 64..=(ack.floor - 1) / 64 {
-                let below = if index == ack.floor / 64 { (1 << (ack.floor % 64)) - 1 } else { !0 };
-                newly.bytes += self.ring.acknowledge(index, below & self.ring.outstanding(index), acked, spurious);
-            }
-        }
-        let below_floor = acked[begin..].last().copied();
-        for index in 0..ack.words.len() {
-            let bits = ack.words.get(index);
-            newly.bytes += self.ring.acknowledge(ack.first_word + index as u64, bits, acked, spurious);
-        }
-        newly.bytes += self.ring.acknowledge(ack.largest / 64, 1 << (ack.largest % 64), acked, spurious);
-        let last = acked[begin..].last().copied();
-        newly.newest =
-            if below_floor.map(|sent| sent.number) > last.map(|sent| sent.number) { below_floor } else { last };
-        newly
+    fn is_span_full(&self) -> bool {
+        self.ring.next() - self.ring.lowest() >= self.ring.most() - 64
     }
 
     /// Packets held for lost have arrived: the loss is taken back, and when all of them were false, its answer too.

@@ -74,13 +74,25 @@ pub struct SentRing {
     lowest: u64,
     packets: u64,
     bytes: u64,
-    /// Records that had to leave because the span grew beyond [`MAX_SPAN`]; lost, not yet told.
+    /// Records that it may have at most; a power of two.
+    most: u64,
+    /// Records that had to leave because the span grew beyond that; lost, not yet told.
     overrun: Vec<Sent>,
     /// Words looked at so far, by anybody: the measure of the ring's cost.
     examined: u64,
 }
 
 impl SentRing {
+    /// Most packet numbers between the lowest outstanding one and the next.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// It may have so many records, a power of two of at most [`MAX_SPAN`].
+    pub fn set_most(&mut self, most: u64) {
+        self.most = most.next_power_of_two().clamp(FIRST_RECORDS as u64, MAX_SPAN);
+    }
+
     /// What it takes.
     pub fn memory_bytes(&self) -> usize {
         self.records.capacity() * size_of::<SentPacket>() + self.words.capacity() * size_of::<Word>()
@@ -259,7 +271,7 @@ impl SentRing {
 
     /// Doubles the ring, or where it has its full size gives up the lowest packet.
     fn make_room(&mut self) {
-        if self.records.len() as u64 >= MAX_SPAN {
+        if self.records.len() as u64 >= self.most {
             if let Some(sent) = self.lose_first() {
                 self.overrun.push(sent);
             }
@@ -312,6 +324,7 @@ impl Default for SentRing {
             lowest: 0,
             packets: 0,
             bytes: 0,
+            most: MAX_SPAN,
             overrun: Vec::new(),
             examined: 0,
         }

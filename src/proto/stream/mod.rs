@@ -4,9 +4,11 @@
 //! Called by: the connection. Invariant: bytes are delivered once and in order; a stream is forgotten when both of
 //! its halves are over.
 
+pub mod budget;
 pub mod recv;
 pub mod send;
 
+pub use budget::StreamBudget;
 pub use recv::{Arrival, RecvHalf};
 pub use send::SendHalf;
 

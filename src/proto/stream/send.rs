@@ -109,6 +109,11 @@ impl SendHalf {
         Written::Queued
     }
 
+    /// Whether segments are sent and not acknowledged.
+    pub fn has_unacked(&self) -> bool {
+        self.unacked > 0
+    }
+
     /// The segment that may be sent next, if credit and Nagle allow it.
     pub fn poll_segment(&self, table: &mut SegmentTable, room: usize) -> Option<FrameId> {
         let &frame = self.queue.front()?;

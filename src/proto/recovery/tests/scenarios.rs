@@ -33,6 +33,46 @@ fn three_packets_behind_it_make_a_loss() {
     assert_eq!(recovery.bytes_in_flight(), 6 * 1538);
 }
 
+/// A peer that acknowledges all but the lowest packet, and no timer tells, makes the span long: up to what was lent.
+#[test]
+fn what_is_in_flight_spans_no_more_than_was_lent() {
+    let mut recovery = Recovery::new(&RecoveryConfig { max_span: FIRST_SPAN, ..config(Algorithm::Reno) });
+    recovery.on_handshake_rtt(SECOND / 2, 10 * SECOND);
+    recovery.on_sent(SECOND, data(), true);
+    // The words of these are never told, so that there is a hole in what is.
+    (0..128).for_each(|_| _ = recovery.on_sent(SECOND, data(), false));
+    let (mut budget, mut lent) = (SpanBudget::new(2 * FIRST_SPAN as usize / 8), 0);
+    for step in 0..100_000 {
+        if let Some(span) = recovery.full_span() {
+            let more = budget.lend(span);
+            recovery.widen_span(more);
+            lent += more;
+        }
+        if recovery.poll_send(SECOND + step) != SendPermit::Blocked {
+            let number = recovery.on_sent(SECOND + step, data(), true);
+            let mut out = Outcome::default();
+            // Only of this one, so that nobody knows about the others; and by a packet that tells no round trip.
+            let largest = recovery.on_sent(SECOND + step, data(), false);
+            let words = [1 << (number % 64), 0];
+            let told = AckWords::Native(&words[..(largest / 64 - number / 64 + 1) as usize]);
+            let ack = Ack { largest, delay_ns: 0, floor: 0, first_word: number / 64, words: told };
+            recovery.on_ack(SECOND + step, &ack, &mut out).expect("as true as it may be");
+        }
+    }
+    assert_eq!((lent, budget.free()), (FIRST_SPAN, FIRST_SPAN), "the next step is more than is left");
+    let span = recovery.next_number() - recovery.lowest_in_flight();
+    assert!((2 * FIRST_SPAN - 100..=2 * FIRST_SPAN).contains(&span), "{span}");
+    assert!(recovery.memory_bytes() < 40 * 2 * FIRST_SPAN as usize);
+    // What must leave does: the lowest one is given up for it.
+    for _ in 0..1000 {
+        recovery.on_sent(2 * SECOND, data(), true);
+    }
+    assert!(recovery.memory_bytes() < 40 * 2 * FIRST_SPAN as usize);
+    let mut out = Outcome::default();
+    recovery.on_timeout(2 * SECOND, &mut out);
+    assert_eq!(numbers(&out.lost)[0], 0);
+}
+
 /// A number that was never sent has overtaken nobody: with it, it takes a packet number more.
 #[test]
 fn a_number_left_out_does_not_count_among_those_behind() {
