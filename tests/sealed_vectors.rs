@@ -178,7 +178,7 @@ fn params(params: Params) -> Vec<u8> {
 /// The ephemeral key that a handshake draws whose generator begins with `seed`.
 fn ephemeral(seed: [u8; 32]) -> [u8; 32] {
     let (mut own, mut out) = ([0; 32], [0; 32]);
-    Drbg::new(seed).fill(&mut own);
+    Drbg::new(seed).fork().fill(&mut own);
     Drbg::new(own).fill(&mut out);
     out
 }
