@@ -17,8 +17,8 @@ const OBJECTION: Duration = Duration::from_millis(50);
 
 /// The longest name that fits the packet.
 const LONGEST_NAME: usize = 32;
-/// Answers that may wait to be looked at. Anybody on the link can answer a question that was asked aloud, as often as it
-/// likes: more is memory for them, fewer lose answers of a link with many hosts.
+/// Answers that may wait to be looked at. Anybody on the link can answer a question that was asked aloud, as often as
+/// it likes: more is memory for them, fewer lose answers of a link with many hosts.
 const MOST_WAITING: usize = 1024;
 /// Hosts that a list names at most: more than a link that is of use has, and few enough to be compared one by one.
 const MOST_FOUND: usize = 4096;

@@ -49,8 +49,8 @@ impl Key {
         Key { secret, id: KeyId(id) }
     }
 
-    /// The key in a key file's text: empty lines and lines that begin with `#` are passed over. Its memory is kept out of
-    /// swap, if the system allows that.
+    /// The key in a key file's text: empty lines and lines that begin with `#` are passed over. Its memory is kept out
+    /// of swap, if the system allows that.
     ///
     /// # Errors
     /// If there is none, or more than one, or it is not whole.

@@ -10,12 +10,12 @@ use crate::wire::{Announce, CookieReply, Header, PacketType, Reset, SealedCookie
 /// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
 /// make us queue more, nor send more than this a turn.
 const MAX_REPLIES: usize = 64;
-/// Replies that go before the connections' packets in a burst of 64; the rest has what these leave. More lets who causes
-/// replies slow down who sends, fewer lets openings wait while connections are busy.
+/// Replies that go before the connections' packets in a burst of 64; the rest has what these leave. More lets who
+/// causes replies slow down who sends, fewer lets openings wait while connections are busy.
 const REPLIES_FIRST: usize = 8;
-/// From one reply to who has proved nothing to the next, on average: resets, refusals, versions, announcements. They only
-/// hint at something, so a lost one costs time and no more. Shorter lets strangers have more of our sending, longer lets
-/// a host that comes back to many peers at once be noticed later.
+/// From one reply to who has proved nothing to the next, on average: resets, refusals, versions, announcements. They
+/// only hint at something, so a lost one costs time and no more. Shorter lets strangers have more of our sending, longer
+/// lets a host that comes back to many peers at once be noticed later.
 pub(super) const HINT_EVERY_NS: Nanos = MILLISECOND;
 
 /// An answer to be sent that needs no connection, or only its slot.
