@@ -14,8 +14,8 @@ const MAX_REPLIES: usize = 64;
 /// causes replies slow down who sends, fewer lets openings wait while connections are busy.
 const REPLIES_FIRST: usize = 8;
 /// From one reply to who has proved nothing to the next, on average: resets, refusals, versions, announcements. They
-/// only hint at something, so a lost one costs time and no more. Shorter lets strangers have more of our sending, longer
-/// lets a host that comes back to many peers at once be noticed later.
+/// only hint at something, so a lost one costs time and no more. Shorter lets strangers have more of our sending,
+/// longer lets a host that comes back to many peers at once be noticed later.
 pub(super) const HINT_EVERY_NS: Nanos = MILLISECOND;
 
 /// An answer to be sent that needs no connection, or only its slot.
