@@ -25,11 +25,13 @@ pub fn print() -> ExitCode {
         return ExitCode::FAILURE;
     };
     for index in 0..LINES {
-        let status = Command::new(&program).args(["--far-line", &index.to_string()]).status();
-        if !status.is_ok_and(|status| status.success()) {
-            eprintln!("simrun: line {index} of the table came to no end: is there memory enough (18 GB)?");
-            return ExitCode::FAILURE;
-        }
+        let ended = match Command::new(&program).args(["--far-line", &index.to_string()]).status() {
+            Ok(status) if status.success() => continue,
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        eprintln!("simrun: line {index} of the table came to no end ({ended}): are 24 GB of memory free?");
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }

@@ -43,7 +43,7 @@ struct Options {
     #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "last", "json"])]
     table: bool,
     /// Send over links far past this machine instead, up to 400 Gbit/s and 5 GB in flight, and print what they come to.
-    /// Takes minutes, and up to 18 GB of memory.
+    /// Takes minutes, and up to 24 GB of memory.
     #[arg(long, conflicts_with_all = ["seeds", "from", "for_s", "jobs", "seed", "last", "json", "table"])]
     far: bool,
     /// One line of that table, in a process of its own, so that its memory is new.
