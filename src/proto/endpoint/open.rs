@@ -263,8 +263,8 @@ impl Endpoint {
     /// sealed mode, to who says again what others have said.
     pub(super) fn must_ask_cookie(&self) -> bool {
         let scarce = self.half_open > 0 && self.budget.is_scarce();
-        // Where there are few slots, fewer half-open connections take what others need.
-        let most = self.config.max_half_open.min(self.config.max_connections / 4);
+        // Where there are few slots, fewer half-open connections take what others need; one may be, at any rate.
+        let most = self.config.max_half_open.min((self.config.max_connections / 4).max(1));
         self.config.require_cookie || self.half_open >= most || scarce
     }
 
