@@ -18,6 +18,8 @@ pub struct RecvHalf {
     held: BTreeMap<u64, Run>,
     /// Where the stream ends, once known.
     end: Option<u64>,
+    /// Where the segment that told it begins.
+    end_told_at: u64,
     /// Segments that arrived, cumulative.
     segments: u64,
     state: RecvState,
@@ -84,6 +86,7 @@ impl RecvHalf {
             next: 0,
             held: BTreeMap::new(),
             end: None,
+            end_told_at: 0,
             segments: 0,
             state: RecvState::Open,
             ready: NO_FRAME,
@@ -99,6 +102,10 @@ impl RecvHalf {
             && (end > known || (fin && end != known))
         {
             return Arrival::Violation("bytes beyond the end of the stream");
+        }
+        // A segment is never cut anew, so one of them only has the end. With two, the reader would be told twice.
+        if fin && self.end.is_some() && offset != self.end_told_at {
+            return Arrival::Violation("two ends of one stream");
         }
         if fin && end < self.credit.used() {
             return Arrival::Violation("an end before bytes that have arrived");
@@ -123,7 +130,7 @@ impl RecvHalf {
         };
         if matches!(arrival, Arrival::Next | Arrival::Held) {
             if fin {
-                self.end = Some(end);
+                (self.end, self.end_told_at) = (Some(end), offset);
             }
             self.segments += 1;
         }

@@ -139,6 +139,17 @@ fn overlap_and_bytes_after_the_end_are_violations() {
     assert!(matches!(half.on_segment(&mut table, beyond), Arrival::Violation(_)));
 }
 
+/// Found by the property test: an empty segment with the end waited, then one with bytes brought the same end.
+#[test]
+fn the_end_is_told_once() {
+    for (first, second) in [((1, 0, true), (0, 1, true)), ((0, 1, true), (1, 0, true)), ((5, 1, true), (6, 0, true))] {
+        let (mut table, mut half) = (SegmentTable::new(8), RecvHalf::new(10));
+        let segment = |frame, (offset, len, fin)| Segment { frame: FrameId(frame), offset, len, fin };
+        assert!(matches!(half.on_segment(&mut table, segment(0, first)), Arrival::Next | Arrival::Held));
+        assert_eq!(half.on_segment(&mut table, segment(1, second)), Arrival::Violation("two ends of one stream"));
+    }
+}
+
 /// Found by fuzzing: it panicked where overflows are checked.
 #[test]
 fn an_end_at_the_last_offset_of_all_is_beyond_the_credit() {
