@@ -98,19 +98,48 @@ mod tests {
     use crate::base::FrameId;
     use crate::proto::config::Config;
 
-    #[test]
-    fn an_answer_bears_the_querys_nonce_as_its_number() {
-        let host = |last| MacAddr::new(2, 0, 0, 0, 0, last);
+    fn host(last: u8) -> MacAddr {
+        MacAddr::new(2, 0, 0, 0, 0, last)
+    }
+
+    fn named() -> Endpoint {
         let mut endpoint = Endpoint::new(Config::default(), host(1), 1500, (128, 64), [1; 32]);
         endpoint.announce("backup".into(), "recv".into());
+        endpoint
+    }
+
+    /// A packet of host 2 to it.
+    fn say(endpoint: &mut Endpoint, kind: PacketType, number: u64, body: &[u8]) {
+        let (length, conn) = (body.len() as u16, ConnId(number as u32));
+        let header = Header { kind, fin: false, trailer: false, seal: None, length, conn, number };
+        let packet = Packet { src: host(2), header, body, frame: FrameId(0) };
+        assert_eq!(endpoint.on_packet(0, &packet), Verdict::Free);
+    }
+
+    fn ask(endpoint: &mut Endpoint, number: u64) {
         let mut body = [0; 1500];
         let length = Query { name: "" }.emit(&mut body).unwrap();
-        let (kind, number) = (PacketType::Query, 0xFEED);
-        let length = length as u16;
-        let header = Header { kind, fin: false, trailer: false, seal: None, length, conn: ConnId(0), number };
-        let packet = Packet { src: host(2), header, body: &body[..usize::from(length)], frame: FrameId(0) };
-        assert_eq!(endpoint.on_packet(0, &packet), Verdict::Free);
+        say(endpoint, PacketType::Query, number, &body[..length]);
+    }
+
+    #[test]
+    fn an_answer_bears_the_querys_nonce_as_its_number() {
+        let mut endpoint = named();
+        ask(&mut endpoint, 0xFEED);
         let answer = endpoint.poll_transmit(0, &|_| false, &mut [0; 1500]).expect("an answer");
         assert_eq!((answer.dst, answer.header.kind, answer.header.number), (host(2), PacketType::Announce, 0xFEED));
+    }
+
+    #[test]
+    fn garbage_does_not_use_up_the_answers_to_a_name() {
+        let mut endpoint = named();
+        for number in 0..1000 {
+            say(&mut endpoint, PacketType::Data, number, &[0; 100]);
+        }
+        ask(&mut endpoint, 0xFEED);
+        let answers = std::iter::from_fn(|| endpoint.poll_transmit(0, &|_| false, &mut [0; 1500]));
+        let kinds: Vec<PacketType> = answers.map(|answer| answer.header.kind).collect();
+        assert!(kinds.contains(&PacketType::Announce), "{kinds:?}");
+        assert!(kinds.len() < 100, "and the garbage is answered now and then only: {kinds:?}");
     }
 }

@@ -39,8 +39,8 @@ use crate::wire::header::split_data;
 use crate::wire::{Header, PacketType, Ping};
 use discovery::Discovery;
 use identity::Identity;
-use rates::{Bucket, Rates};
-use replies::Reply;
+use rates::Rates;
+use replies::{Hints, Reply};
 
 /// Granularity of the timers. Finer than any pacing interval that matters, coarse enough for a wheel of few slots.
 const TICK_NS: Nanos = MICROSECOND;
@@ -95,7 +95,7 @@ pub struct Endpoint {
     /// Of this burst.
     replied: usize,
     /// Replies to who has proved nothing.
-    hints: Bucket,
+    hints: Hints,
     rates: Rates,
     listening: bool,
     discovery: Discovery,
@@ -131,7 +131,7 @@ impl Endpoint {
             ready: VecDeque::new(),
             replies: VecDeque::new(),
             replied: 0,
-            hints: Bucket::default(),
+            hints: Hints::default(),
             rates,
             listening: false,
             discovery: Discovery::default(),

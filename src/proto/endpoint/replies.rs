@@ -1,6 +1,7 @@
 //! Replies that keep no state, and how many of them there may be: a stranger can make us say something with each frame.
 
 use super::super::output::{Content, Transmit};
+use super::rates::Bucket;
 use super::{Endpoint, Packet};
 use crate::base::time::MILLISECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
@@ -10,13 +11,25 @@ use crate::wire::{Announce, CookieReply, Header, PacketType, Reset, SealedCookie
 /// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
 /// make us queue more, nor send more than this a turn.
 const MAX_REPLIES: usize = 64;
+/// The same with hints, of which three kinds may each come 64 at once ([`Hints`]): with less, one of them, or a burst of
+/// openings, would shut out the others.
+const MAX_REPLIES_AND_HINTS: usize = 256;
 /// Replies that go before the connections' packets in a burst of 64; the rest has what these leave. More lets who
 /// causes replies slow down who sends, fewer lets openings wait while connections are busy.
 const REPLIES_FIRST: usize = 8;
-/// From one reply to who has proved nothing to the next, on average: resets, refusals, versions, announcements. They
-/// only hint at something, so a lost one costs time and no more. Shorter lets strangers have more of our sending,
-/// longer lets a host that comes back to many peers at once be noticed later.
+/// From one reply to who has proved nothing to the next of its kind, on average. They only hint at something, so a lost
+/// one costs time and no more. Shorter lets strangers have more of our sending, longer lets a host that comes back to
+/// many peers at once be noticed later.
 pub(super) const HINT_EVERY_NS: Nanos = MILLISECOND;
+
+/// When the next replies may go to who has proved nothing. Each kind has a rate of its own: garbage of all types makes
+/// far more resets than anything else, and would leave no announcement for who asks for a name meanwhile.
+#[derive(Default)]
+pub(super) struct Hints {
+    resets: Bucket,
+    versions: Bucket,
+    announcements: Bucket,
+}
 
 /// An answer to be sent that needs no connection, or only its slot.
 #[derive(Clone, Debug)]
@@ -39,10 +52,16 @@ impl Endpoint {
         }
     }
 
-    /// Queues a reply to who has proved nothing, unless there were too many of late.
+    /// Queues a reply to who has proved nothing, unless there were too many of its kind of late.
     pub(super) fn hint(&mut self, now: Nanos, reply: Reply) {
-        if self.hints.admit(now, HINT_EVERY_NS) {
-            self.reply(reply);
+        let hints = &mut self.hints;
+        let kind = match reply {
+            Reply::Announce { .. } => &mut hints.announcements,
+            Reply::Version { .. } => &mut hints.versions,
+            _ => &mut hints.resets,
+        };
+        if kind.admit(now, HINT_EVERY_NS) {
+            self.queue(reply, MAX_REPLIES_AND_HINTS);
         } else {
             self.counters.tx_answers_dropped += 1;
         }
@@ -50,7 +69,11 @@ impl Endpoint {
 
     /// Queues a reply, unless too many wait.
     pub(super) fn reply(&mut self, reply: Reply) {
-        if self.replies.len() < MAX_REPLIES {
+        self.queue(reply, MAX_REPLIES);
+    }
+
+    fn queue(&mut self, reply: Reply, most: usize) {
+        if self.replies.len() < most {
             self.replies.push_back(reply);
         } else {
             self.counters.tx_answers_dropped += 1;
