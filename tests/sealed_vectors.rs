@@ -14,8 +14,8 @@ use farwire::proto::{Endpoint, Packet};
 use farwire::wire::header::{emit_trailer, split_data};
 use farwire::wire::sealed::{ANSWER_LEN, NOISE_LEN, OFFER_LEN};
 use farwire::wire::{
-    Answer, Ask, ETHERNET_LEN, HEADER_LEN, Header, Item, Items, Offer, PacketType, Params, Reset, SealedAccept,
-    SealedCookie, SealedOpen, SealedReset, StreamHeader, TAG_LEN, VERSION,
+    Answer, Ask, ETHERNET_LEN, ETHERTYPE, HEADER_LEN, Header, Item, Items, Offer, PacketType, Params, Reset,
+    SealedAccept, SealedCookie, SealedOpen, SealedReset, StreamHeader, TAG_LEN, VERSION,
 };
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
@@ -88,10 +88,10 @@ impl Words {
         self.values.get(name).unwrap_or_else(|| panic!("no {name}")).clone()
     }
 
-    /// "farwire", the version, both addresses, and the OPEN's first 24 bytes as they are without a cookie.
+    /// "farwire", the version, the EtherType, both addresses, and the OPEN's first 24 bytes as they are without a cookie.
     fn prologue(&self) -> Vec<u8> {
         let head = [&A_CONN.0.to_be_bytes()[..], &NONCE.to_be_bytes(), &[0; 4], &self.get("key id")].concat();
-        [b"farwire", &[VERSION][..], &A.octets(), &B.octets(), &head].concat()
+        [b"farwire", &[VERSION][..], &ETHERTYPE.to_be_bytes(), &A.octets(), &B.octets(), &head].concat()
     }
 
     fn handshake(&mut self, offer: &[u8], answer: &[u8]) {

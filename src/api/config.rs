@@ -13,16 +13,12 @@ use crate::proto::recovery::Algorithm;
 use crate::wire::eth::Vlan;
 use crate::worker::{Idle, WorkerConfig};
 
-/// IEEE 802 local experimental EtherType 1.
-const DEFAULT_ETHERTYPE: u16 = 0x88B5;
-
 /// Settings of an endpoint. Begin with [`EndpointConfig::sealed`], or, where anybody may read and change everything,
 /// with [`EndpointConfig::insecure`]; then change what should differ.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
     pub(super) worker: WorkerConfig,
     pub(super) proto: Config,
-    pub(super) ethertype: u16,
     pub(super) vlan: Option<Vlan>,
     pub(super) capture: Option<PathBuf>,
     pub(super) once_open: Option<Step>,
@@ -54,7 +50,6 @@ impl EndpointConfig {
         EndpointConfig {
             worker: WorkerConfig::default(),
             proto: Config { security, entropy: Entropy(randomness), ..Config::default() },
-            ethertype: DEFAULT_ETHERTYPE,
             vlan: None,
             capture: None,
             once_open: None,
@@ -112,7 +107,7 @@ impl EndpointConfig {
     /// The EtherType of our frames.
     #[must_use]
     pub fn ethertype(mut self, ethertype: u16) -> EndpointConfig {
-        self.ethertype = ethertype;
+        self.proto.ethertype = ethertype;
         self
     }
 
@@ -177,7 +172,7 @@ impl EndpointConfig {
     pub(super) fn engine(&self) -> EngineConfig {
         let mut seed = [0; 32];
         randomness(&mut seed);
-        EngineConfig { proto: self.proto.clone(), ethertype: self.ethertype, vlan: self.vlan, seed }
+        EngineConfig { proto: self.proto.clone(), vlan: self.vlan, seed }
     }
 }
 

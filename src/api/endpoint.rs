@@ -77,7 +77,7 @@ impl Endpoint {
     /// Whatever is in the way, with the next step.
     pub fn open_xdp(xdp: XdpConfig, config: EndpointConfig) -> Result<Endpoint, OpenError> {
         check(&config)?;
-        let xdp = XdpConfig { ethertype: config.ethertype, ..xdp };
+        let xdp = XdpConfig { ethertype: config.proto.ethertype, ..xdp };
         let link = XdpLink::open(&xdp)?;
         let notes = link.notes().to_vec();
         Ok(Endpoint { notes, ..Endpoint::over(link, config)? })
@@ -89,7 +89,7 @@ impl Endpoint {
     /// Whatever is in the way, with the next step.
     pub fn open_packet(packet: PacketConfig, config: EndpointConfig) -> Result<Endpoint, OpenError> {
         check(&config)?;
-        let packet = PacketConfig { ethertype: config.ethertype, ..packet };
+        let packet = PacketConfig { ethertype: config.proto.ethertype, ..packet };
         Endpoint::over(PacketLink::open(&packet)?, config)
     }
 
@@ -266,5 +266,5 @@ fn check(config: &EndpointConfig) -> Result<(), OpenError> {
     {
         return Err(OpenError::Vlan { id: vlan.id, pcp: vlan.pcp });
     }
-    check_ethertype(config.ethertype).map_err(OpenError::EtherType)
+    check_ethertype(config.proto.ethertype).map_err(OpenError::EtherType)
 }

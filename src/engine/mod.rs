@@ -53,8 +53,6 @@ const LINK_RETRY_NS: Nanos = MILLISECOND;
 pub struct EngineConfig {
     /// The transport's settings.
     pub proto: Config,
-    /// The EtherType that we use.
-    pub ethertype: u16,
     /// The 802.1Q tag that we send with and expect, if any.
     pub vlan: Option<Vlan>,
     /// Drawn at random by the caller: keys of cookies and reset tokens, nonces, connection generations.
@@ -63,8 +61,8 @@ pub struct EngineConfig {
 
 impl fmt::Debug for EngineConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EngineConfig { proto, ethertype, vlan, seed: _ } = self;
-        write!(f, "EngineConfig {{ {proto:?}, ethertype {ethertype:#06x}, {vlan:?} }}")
+        let EngineConfig { proto, vlan, seed: _ } = self;
+        write!(f, "EngineConfig {{ {proto:?}, {vlan:?} }}")
     }
 }
 
@@ -140,8 +138,8 @@ impl<L: Link> Engine<L> {
         let rx_frames = lendable / 4 * RX_QUARTERS;
         let frames = caps.frames;
         let most_waiting = config.proto.max_connections;
+        let ethernet = Ethernet { dst: caps.mac, src: caps.mac, vlan: config.vlan, ethertype: config.proto.ethertype };
         let endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
-        let ethernet = Ethernet { dst: caps.mac, src: caps.mac, vlan: config.vlan, ethertype: config.ethertype };
         Engine {
             endpoint,
             ethernet,

@@ -19,6 +19,9 @@ pub enum Security {
 pub struct Config {
     /// Congestion controller of what we send.
     pub algorithm: Algorithm,
+    /// The EtherType that our packets travel under. Handshakes bind it: what was recorded under one opens nothing under
+    /// another.
+    pub ethertype: u16,
     /// Silence after which a connection is given up; 0 for never. 30 s outlasts a link that flaps or a switch that
     /// reboots its port; lower gives up on links that come back, higher leaves the user waiting for a dead peer.
     pub idle_timeout_ns: Nanos,
@@ -36,7 +39,8 @@ pub struct Config {
     /// wait for each other. Higher: memory that peers can make us use.
     pub max_streams_total: usize,
     /// Ask every initiator for a cookie before keeping any state. Off, the cookie round is asked only when
-    /// half-open connections exceed [`Config::max_half_open`]: it costs one more round trip.
+    /// half-open connections hold half of the receive windows, or exceed [`Config::max_half_open`]: it costs one more
+    /// round trip.
     pub require_cookie: bool,
     /// Half-open connections from which on cookies are asked for.
     pub max_half_open: usize,
@@ -63,6 +67,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             algorithm: Algorithm::Bbr,
+            ethertype: crate::wire::ETHERTYPE,
             idle_timeout_ns: 30 * SECOND,
             keep_alive_ns: 10 * SECOND,
             connect_timeout_ns: 5 * SECOND,

@@ -122,8 +122,8 @@ pub(super) struct Connection {
     pub cookie: Option<[u8; crate::wire::open::COOKIE_LEN]>,
     /// In the endpoint's list of those that may have something to send.
     pub ready: bool,
-    /// Responder: counts among the half-open ones.
-    pub counted_half_open: bool,
+    /// Responder: counts among the half-open ones, with this window.
+    pub half_open_window: Option<u64>,
 }
 
 /// What a new connection starts with.
@@ -193,7 +193,7 @@ impl Connection {
             opened_ns: now,
             cookie: None,
             ready: false,
-            counted_half_open: false,
+            half_open_window: None,
         };
         if side == Side::Responder {
             conn.open_retry_ns = NEVER;

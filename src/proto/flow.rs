@@ -13,13 +13,15 @@ pub struct RxBudget {
     floor: u64,
     /// Of the free ones, those that are in use for sending.
     busy: u64,
+    /// Of the lent ones, the windows of half-open connections.
+    half_open: u64,
 }
 
 impl RxBudget {
     /// A budget of `frames`, an eighth of which is kept for connections to come. Less refuses the next connection as
     /// soon as a few have grown, more is missing in the window of a single one.
     pub fn new(frames: u64) -> RxBudget {
-        RxBudget { frames, free: frames, floor: frames / 8, busy: 0 }
+        RxBudget { frames, free: frames, floor: frames / 8, busy: 0, half_open: 0 }
     }
 
     /// So many frames are in use for sending beyond those that are never lent.
@@ -43,9 +45,20 @@ impl RxBudget {
         Some(window)
     }
 
-    /// Half of what is kept for connections to come is taken: the rest is for who is there for certain.
+    /// What is left is for who is there for certain: half-open connections hold more than half of all windows, or half
+    /// of what is kept for connections to come is taken. Whoever repeats recorded openings gets no further.
     pub fn is_scarce(&self) -> bool {
-        self.free < (self.floor / 2).max(MIN_WINDOW)
+        self.half_open > (self.frames - self.floor).div_ceil(2) || self.free < (self.floor / 2).max(MIN_WINDOW)
+    }
+
+    /// A window went to a connection that may be nobody's.
+    pub fn on_half_open(&mut self, window: u64) {
+        self.half_open += window;
+    }
+
+    /// It has proved to be somebody's, or is over.
+    pub fn on_half_open_over(&mut self, window: u64) {
+        self.half_open -= window;
     }
 
     /// Takes up to `more` for a connection that has shown that it needs it; leaves at least half.
@@ -249,6 +262,19 @@ mod tests {
         assert_eq!(budget.kept(), 225);
         budget.set_busy(775);
         assert_eq!((budget.widen(100), budget.open_window()), (0, Some(MIN_WINDOW)));
+    }
+
+    #[test]
+    fn half_open_connections_hold_half_and_one_window_more() {
+        let mut budget = RxBudget::new(1000);
+        let mut windows = Vec::new();
+        while !budget.is_scarce() {
+            windows.push(budget.open_window().unwrap());
+            budget.on_half_open(*windows.last().unwrap());
+        }
+        assert_eq!(windows, [437, 219]);
+        budget.on_half_open_over(437);
+        assert!(!budget.is_scarce(), "who was half-open is there for certain now");
     }
 
     #[test]

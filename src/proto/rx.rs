@@ -131,7 +131,10 @@ impl Connection {
         if self.state != State::AcceptSent {
             return;
         }
-        *cx.half_open -= usize::from(std::mem::take(&mut self.counted_half_open));
+        if let Some(window) = self.half_open_window.take() {
+            *cx.half_open -= 1;
+            cx.budget.on_half_open_over(window);
+        }
         let rtt_ns = cx.now.saturating_sub(self.opened_ns);
         self.last_heard_ns = cx.now;
         self.on_terms(cx, self.remote, Some(rtt_ns));

@@ -13,7 +13,6 @@ use farwire::link::Link;
 use farwire::link::memory::MemoryLink;
 use farwire::proto::config::Config;
 use farwire::proto::error::ConnectError;
-use farwire::wire::ETHERTYPE;
 
 use super::ends::{Flows, Reader, Writer};
 use super::middle::{Hands, Middle};
@@ -46,7 +45,7 @@ impl Host {
         let (incoming, accepted) = unbounded();
         commands.send(Command::Listen { incoming }).expect("the engine is there");
         let doorbell = Doorbell::new(Waker::noop().clone());
-        let config = EngineConfig { proto, ethertype: ETHERTYPE, vlan: None, seed: [seed; 32] };
+        let config = EngineConfig { proto, vlan: None, seed: [seed; 32] };
         Host {
             engine: Engine::new(link, config, orders, doorbell.clone()),
             hands,

@@ -472,7 +472,10 @@ impl Endpoint {
         }
         self.wheel.cancel(slot);
         self.ready.retain(|&other| other != slot);
-        self.half_open -= usize::from(conn.counted_half_open);
+        if let Some(window) = conn.half_open_window {
+            self.half_open -= 1;
+            self.budget.on_half_open_over(window);
+        }
     }
 }
 

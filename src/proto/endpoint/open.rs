@@ -296,8 +296,11 @@ impl Endpoint {
     /// A half-open connection is in its slot: it is answered.
     pub(super) fn admitted(&mut self, slot: u32, src: MacAddr, conn: ConnId) {
         self.by_peer.insert((src.octets(), conn.0), slot);
+        let half = &mut self.conns[slot as usize];
+        let window = half.local.conn_credit;
+        half.half_open_window = Some(window);
         self.half_open += 1;
-        self.conns[slot as usize].counted_half_open = true;
+        self.budget.on_half_open(window);
         self.reply(Reply::Accept { slot });
         self.mark_ready(slot);
     }

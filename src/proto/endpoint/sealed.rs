@@ -73,7 +73,7 @@ impl Endpoint {
         let (id, message) = (key.key.id(), [0; NOISE_LEN + OFFER_LEN]);
         let mut open = SealedOpen { conn: conn.id, nonce: conn.nonce, key: id, message, cookie: None, mac: [0; 16] };
         let offer = Offer { params: conn.local, ciphers: Cipher::ALL, prefers: self.config.cipher as u8 };
-        let (prologue, offer) = (prologue(way, &open), offer.to_bytes());
+        let (prologue, offer) = (prologue(self.config.ethertype, way, &open), offer.to_bytes());
         let begun = Initiation::begin(&key.key, &prologue, &offer, &mut self.identity.rng, &mut open.message);
         // The message has the room that it takes, which is the only thing that can be wrong.
         let Ok(initiation) = begun else { unreachable!("a Noise message of another length") };
@@ -103,6 +103,8 @@ impl Endpoint {
         if !key.reply().is_mac(Subject::Open, way, &open.covered(), &open.mac) {
             self.counters.drop_unauthentic += 1;
         } else if self.is_known_open(src, (conn, number)) {
+        } else if self.is_taken(src, conn) {
+            self.counters.drop_replayed += 1;
         } else if !self.listening {
             self.refuse_sealed(&key, src, open, Reset::NotListening);
         } else if self.must_ask_cookie() && !self.proves(now, src, (conn, number), open.cookie) {
@@ -118,12 +120,20 @@ impl Endpoint {
         }
     }
 
+    /// Whether a connection that was proved bears this id of its peer's. An open of another nonce under it is from
+    /// another life of the peer: one that was recorded, or of a restarted peer that drew an id again (1 in 2^26), which
+    /// comes in when the old connection is over. It must not take that one's place, where resets are looked up.
+    fn is_taken(&self, src: MacAddr, conn: ConnId) -> bool {
+        let slot = self.by_peer.get(&(src.octets(), conn.0));
+        slot.is_some_and(|&slot| self.conns[slot as usize].state.is_established())
+    }
+
     fn admit_sealed(&mut self, now: Nanos, src: MacAddr, open: &SealedOpen, key: &Arc<NamedKey>) -> Result<(), Reset> {
         if self.conns.len() >= self.config.max_connections {
             return Err(Reset::Full);
         }
         let mut offer = [0; OFFER_LEN];
-        let prologue = prologue((src, self.identity.mac), open);
+        let prologue = prologue(self.config.ethertype, (src, self.identity.mac), open);
         let response = Response::read(&key.key, &prologue, &open.message, &mut self.identity.rng, &mut offer);
         let (Ok(response), Ok(offer)) = (response, Offer::parse(&offer)) else {
             self.counters.drop_unauthentic += 1;
@@ -275,11 +285,12 @@ impl Endpoint {
     }
 }
 
-/// What a handshake binds: our protocol and its version, both addresses, and all of the open that is not in its
-/// message.
-fn prologue((from, to): (MacAddr, MacAddr), open: &SealedOpen) -> Vec<u8> {
+/// What a handshake binds: our protocol and its version, the EtherType, both addresses, and all of the open that is not
+/// in its message. No VLAN: a switch may give the tag on one side of it only.
+fn prologue(ethertype: u16, (from, to): (MacAddr, MacAddr), open: &SealedOpen) -> Vec<u8> {
     let mut prologue = b"farwire".to_vec();
     prologue.push(VERSION);
+    prologue.extend(ethertype.to_be_bytes());
     prologue.extend(from.octets());
     prologue.extend(to.octets());
     prologue.extend(open.head());

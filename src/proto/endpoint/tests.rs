@@ -12,6 +12,7 @@ use crate::wire::open::OPEN_LEN;
 use crate::wire::version::emit_version;
 use crate::wire::{Accept, Announce, Item, Items, Open, Params, Query, Reset, VERSION};
 
+mod binding;
 mod forged;
 mod sealed;
 
