@@ -88,7 +88,7 @@ impl Words {
         self.values.get(name).unwrap_or_else(|| panic!("no {name}")).clone()
     }
 
-    /// "farwire", the version, the EtherType, both addresses, and the OPEN's first 24 bytes as they are without a cookie.
+    /// "farwire", the version, the EtherType, both addresses, and the OPEN's first 24 bytes as without a cookie.
     fn prologue(&self) -> Vec<u8> {
         let head = [&A_CONN.0.to_be_bytes()[..], &NONCE.to_be_bytes(), &[0; 4], &self.get("key id")].concat();
         [b"farwire", &[VERSION][..], &ETHERTYPE.to_be_bytes(), &A.octets(), &B.octets(), &head].concat()

@@ -11,8 +11,8 @@ use crate::wire::{Announce, CookieReply, Header, PacketType, Reset, SealedCookie
 /// Stateless replies that wait at a time; beyond, requests go unanswered, and their senders try again. A flood can't
 /// make us queue more, nor send more than this a turn.
 const MAX_REPLIES: usize = 64;
-/// The same with hints, of which three kinds may each come 64 at once ([`Hints`]): with less, one of them, or a burst of
-/// openings, would shut out the others.
+/// The same with hints, of which three kinds may each come 64 at once ([`Hints`]): with less, one of them, or a burst
+/// of openings, would shut out the others.
 const MAX_REPLIES_AND_HINTS: usize = 256;
 /// Replies that go before the connections' packets in a burst of 64; the rest has what these leave. More lets who
 /// causes replies slow down who sends, fewer lets openings wait while connections are busy.

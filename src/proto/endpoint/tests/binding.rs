@@ -1,5 +1,5 @@
-//! What an opening is bound to. The MAC in front of it would notice each of these changes; here it is made right, by who
-//! holds the key, so that the handshake itself has to.
+//! What an opening is bound to. The MAC in front of it would notice each of these changes; here it is made right, by
+//! who holds the key, so that the handshake itself has to.
 
 use super::sealed::{answer, key, opens, with_keys};
 use super::*;
