@@ -109,12 +109,7 @@ impl Open {
         let params = Params::parse(&mut reader)?;
         let cookie = reader.array::<COOKIE_LEN>()?;
         reader.end("bytes behind an open")?;
-        let cookie = match flags {
-            0 if cookie == [0; COOKIE_LEN] => None,
-            0 => return Err(ParseError::Malformed("cookie without its flag")),
-            FLAG_COOKIE => Some(cookie),
-            _ => return Err(ParseError::Malformed("flags of open")),
-        };
+        let cookie = parse_cookie(flags, cookie)?;
         Ok(Open { conn, nonce, params, cookie })
     }
 
@@ -129,7 +124,7 @@ impl Open {
     /// # Panics
     /// If `out` is shorter: the frame is ours.
     pub fn emit(&self, out: &mut [u8]) -> usize {
-        let flags = if self.cookie.is_some() { FLAG_COOKIE } else { 0 };
+        let flags = cookie_flag(self.cookie);
         let writer = Writer::fixed(out, OPEN_LEN).u32(self.conn.0).u64(self.nonce).u8(flags).bytes(&[0; 3]);
         self.params.emit(writer).bytes(&self.cookie.unwrap_or_default());
         OPEN_LEN
@@ -201,6 +196,21 @@ impl Confirm {
         Writer::fixed(out, CONFIRM_LEN).u64(self.nonce);
         CONFIRM_LEN
     }
+}
+
+/// The cookie of an open, sealed or not, if its flags say that it has one.
+pub(super) fn parse_cookie(flags: u8, cookie: [u8; COOKIE_LEN]) -> Result<Option<[u8; COOKIE_LEN]>, ParseError> {
+    match flags {
+        0 if cookie == [0; COOKIE_LEN] => Ok(None),
+        0 => Err(ParseError::Malformed("cookie without its flag")),
+        FLAG_COOKIE => Ok(Some(cookie)),
+        _ => Err(ParseError::Malformed("flags of open")),
+    }
+}
+
+/// The flags of an open with this cookie.
+pub(super) fn cookie_flag(cookie: Option<[u8; COOKIE_LEN]>) -> u8 {
+    cookie.map_or(0, |_| FLAG_COOKIE)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! new cookie to an open that was recorded.
 
 use super::cursor::{Reader, Writer};
-use super::open::{COOKIE_LEN, PARAMS_LEN, Params};
+use super::open::{COOKIE_LEN, PARAMS_LEN, Params, cookie_flag, parse_cookie};
 use super::{ParseError, reset};
 use crate::base::{ConnId, KeyId};
 
@@ -30,7 +30,6 @@ pub const ASK_LEN: usize = 8 + 8 + MAC_LEN;
 const OPEN_HEAD_LEN: usize = 4 + 8 + 4 + 8;
 const OPEN_FIXED_LEN: usize = OPEN_HEAD_LEN + NOISE_LEN + OFFER_LEN;
 const ACCEPT_FIXED_LEN: usize = 8 + NOISE_LEN + ANSWER_LEN;
-const FLAG_COOKIE: u8 = 0x01;
 
 // No answer may be longer than what caused it: its source address may be forged.
 const _: () = assert!(SEALED_OPEN_LEN >= SEALED_ACCEPT_LEN && SEALED_OPEN_LEN >= SEALED_COOKIE_LEN);
@@ -124,12 +123,7 @@ impl SealedOpen {
         let cookie = reader.array::<COOKIE_LEN>()?;
         let mac = reader.array()?;
         reader.end("bytes behind an open")?;
-        let cookie = match flags {
-            0 if cookie == [0; COOKIE_LEN] => None,
-            0 => return Err(ParseError::Malformed("cookie without its flag")),
-            FLAG_COOKIE => Some(cookie),
-            _ => return Err(ParseError::Malformed("flags of open")),
-        };
+        let cookie = parse_cookie(flags, cookie)?;
         Ok(SealedOpen { conn, nonce, key, message, cookie, mac })
     }
 
@@ -138,7 +132,7 @@ impl SealedOpen {
     /// # Panics
     /// If `out` is shorter: the frame is ours.
     pub fn emit(&self, out: &mut [u8]) -> usize {
-        let flags = if self.cookie.is_some() { FLAG_COOKIE } else { 0 };
+        let flags = cookie_flag(self.cookie);
         let writer = Writer::fixed(out, SEALED_OPEN_LEN).u32(self.conn.0).u64(self.nonce).u8(flags).bytes(&[0; 3]);
         writer.bytes(&self.key.0).bytes(&self.message).bytes(&self.cookie.unwrap_or_default()).bytes(&self.mac);
         SEALED_OPEN_LEN
