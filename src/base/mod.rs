@@ -7,6 +7,7 @@
 pub mod bitmap;
 pub mod dice;
 pub mod ids;
+pub mod kernel;
 pub mod rate;
 pub mod resident;
 pub mod size;

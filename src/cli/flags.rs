@@ -205,7 +205,7 @@ pub struct Common {
     /// How frames are moved: xdp (AF_XDP), or packet (AF_PACKET: slower, works with every interface)
     #[arg(long, value_name = "KIND", default_value = "xdp")]
     pub link: LinkKind,
-    /// AF_XDP mode: auto (the best that the driver grants), zerocopy, copy, skb
+    /// AF_XDP mode: auto (zero-copy with drivers known to do it well, else copy, else skb), zerocopy, copy, skb
     #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
     /// Queue of the interface [default: 0]

@@ -10,7 +10,7 @@ use super::umem::CHUNK;
 /// How frames pass between the driver and the UMEM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// The best that the driver grants: zero-copy, else copy, else generic.
+    /// Zero-copy where driver and kernel are trusted with it (`policy.rs`) and grant it, else copy, else generic.
     #[default]
     Auto,
     /// The NIC reads and writes the UMEM itself; an error where the driver can't.

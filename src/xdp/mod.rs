@@ -22,6 +22,7 @@ pub mod nic;
 mod open;
 pub mod pair;
 mod patience;
+pub mod policy;
 pub mod privilege;
 pub mod program;
 mod rx;

@@ -24,6 +24,8 @@ pub struct Nic {
     pub mtu: usize,
     /// The driver's name, `unknown` if it tells none.
     pub driver: String,
+    /// The version that the driver tells: for most of the kernel's own its release; empty if none.
+    pub driver_version: String,
     /// Receive queues, if the driver tells.
     pub rx_queues: Option<u32>,
     /// Transmit queues, if the driver tells.
@@ -41,7 +43,7 @@ impl Nic {
         let Ok(index) = nix::net::if_::if_nametoindex(name) else { return Ok(None) };
         let Some(request) = Request::new(name)? else { return Ok(None) };
         let flags = request.flags()?;
-        let driver = request.driver().unwrap_or_else(|_| "unknown".into());
+        let (driver, driver_version) = request.driver().unwrap_or_else(|_| ("unknown".into(), String::new()));
         let (rx_queues, tx_queues) = request.queues().map_or((None, None), |(rx, tx)| (Some(rx), Some(tx)));
         Ok(Some(Nic {
             name: name.into(),
@@ -51,6 +53,7 @@ impl Nic {
             mtu: request.mtu()?,
             speed_bps: if VIRTUAL_DRIVERS.contains(&driver.as_str()) { None } else { request.speed_bps() },
             driver,
+            driver_version,
             rx_queues,
             tx_queues,
         }))
@@ -106,11 +109,15 @@ impl Request {
         Ok((address.sa_family == libc::ARPHRD_ETHER).then_some(MacAddr(a, b, c, d, e, f)))
     }
 
-    fn driver(&self) -> io::Result<String> {
-        let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+    /// Its name and its version.
+    fn driver(&self) -> io::Result<(String, String)> {
+        let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], version: [0; 32], rest: [0; 128] };
         self.ethtool(&mut info)?;
-        let name = info.driver.split(|byte| *byte == 0).next().unwrap_or_default();
-        Ok(String::from_utf8_lossy(name).into_owned())
+        let text = |bytes: &[u8]| {
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
+        };
+        Ok((text(&info.driver), text(&info.version)))
     }
 
     /// Receive and transmit queues; combined ones count as both.
@@ -161,7 +168,8 @@ const MASK_WORDS_MOST: i8 = 32;
 struct DriverInfo {
     command: u32,
     driver: [u8; 32],
-    rest: [u8; 160],
+    version: [u8; 32],
+    rest: [u8; 128],
 }
 const _: () = assert!(size_of::<DriverInfo>() == 196);
 

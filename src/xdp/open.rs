@@ -7,6 +7,7 @@ use super::config::{Mode, XdpConfig};
 use super::error::XdpError;
 use super::guard::QueueGuard;
 use super::nic::Nic;
+use super::policy::{self, Choice};
 use super::privilege;
 use super::program::{Hook, Steers};
 use super::rx::Rx;
@@ -20,9 +21,6 @@ use crate::link::{Caps, Link};
 /// Largest MTU of one chunk that is safe with every driver: mlx5 receives 3498 bytes at most into 4096 in zero-copy,
 /// and kernels from 7.2 on keep 320 of them. Lower: jumbo links waste themselves. Higher: drivers refuse, or cut.
 pub(super) const MTU_MOST: usize = 3400;
-/// The same for drivers that count receive buffers in KiB: 3 of the 3840 bytes' worth.
-const MTU_MOST_KIB_DRIVER: usize = 3072 - LINK_HEADER;
-const KIB_DRIVERS: [&str; 3] = ["igb", "igc", "ixgbe"];
 /// Ethernet header and one 802.1Q tag.
 const LINK_HEADER: usize = 18;
 const _: () = assert!(MTU_MOST + LINK_HEADER <= ROOM);
@@ -38,8 +36,6 @@ const BYTES_MOST: u64 = 64 << 30;
 /// cache: with 4096 a sender over veth, whose core writes them, is a tenth slower. With 1024 each preemption of the
 /// receiver lost some frames.
 const COPY_RESERVE: usize = 2048;
-/// Drivers that have no zero-copy in any kernel: software devices.
-const COPYING_DRIVERS: [&str; 3] = ["veth", "tun", "bonding"];
 const HUGE_PAGE: u64 = 2 << 20;
 
 /// Opens the queue that `config` names.
@@ -52,12 +48,15 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     let mut notes = Vec::new();
     // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
     let attached = shared::attach(config, &nic, Steers::EtherType(config.ethertype), &mut notes)?;
-    let chunk = chunk(config, &nic, attached.hook, mtu);
+    let choice = Choice::of(&nic, mtu);
+    let ladder = ladder(config.mode, attached.hook == Hook::Native, choice.zerocopy);
+    let chunk = chunk(ladder, mtu);
     let frames = (bytes / chunk as u64) as u32;
     let reserve = (frames as usize / 2).min(RING as usize);
     let mut pool =
         Pool::new((frames, chunk), RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
-    let bound = bind_best(config, &nic, &pool, attached.hook, mtu, &mut notes)?;
+    tell_advice(config.mode, &config.name(), &choice, &mut notes);
+    let bound = bind_best(config, &nic, &pool, ladder, mtu, &mut notes)?;
     let (zerocopy, skb_budget) = (bound.zerocopy, bound.skb_budget);
     let tx = Tx::new(Side::First, bound.tx, bound.completions, RING);
     let mut rx = Rx::new(Side::First, bound.rx, bound.fill);
@@ -127,12 +126,18 @@ fn mtu(config: &XdpConfig, nic: &Nic) -> Result<usize, XdpError> {
     }
 }
 
+/// What is tried, best first, where `auto` does or does not trust the drivers with zero-copy.
+pub(super) fn ladder(mode: Mode, native: bool, trusted: bool) -> &'static [Bind] {
+    match mode {
+        Mode::Auto if native && trusted => &[Bind::Zerocopy, Bind::Copy],
+        Mode::Zerocopy => &[Bind::Zerocopy],
+        _ => &[Bind::Copy],
+    }
+}
+
 /// How large chunks are to be: small ones where frames fit into them and are copied for sure.
-fn chunk(config: &XdpConfig, nic: &Nic, hook: Hook, mtu: usize) -> usize {
-    let copied = matches!(config.mode, Mode::Copy | Mode::Skb)
-        || hook == Hook::Generic
-        || config.mode == Mode::Auto && COPYING_DRIVERS.contains(&nic.driver.as_str());
-    if copied { copied_chunk(mtu) } else { CHUNK }
+fn chunk(ladder: &[Bind], mtu: usize) -> usize {
+    if ladder.contains(&Bind::Zerocopy) { CHUNK } else { copied_chunk(mtu) }
 }
 
 /// Bytes of a pool that a frame takes at this MTU where frames are copied.
@@ -150,20 +155,26 @@ pub(super) fn pool_bytes(config: &XdpConfig) -> Result<u64, XdpError> {
     Err(XdpError::UmemSize { bytes: config.umem_bytes, least, most })
 }
 
+/// Says why `auto` copies, or what it thinks of a zero-copy that the user asked for.
+pub(super) fn tell_advice(mode: Mode, name: &str, choice: &Choice, notes: &mut Vec<String>) {
+    match mode {
+        Mode::Auto => tracing::debug!("{name}: {}", choice.why),
+        Mode::Zerocopy if !choice.zerocopy => {
+            notes.push(format!("{name}: zero-copy as asked for, where `--mode auto` would copy: {}", choice.why));
+        }
+        _ => {}
+    }
+}
+
 /// Binds in the best mode that was asked for and is granted.
 fn bind_best(
     config: &XdpConfig,
     nic: &Nic,
     pool: &Pool,
-    hook: Hook,
+    ladder: &[Bind],
     mtu: usize,
     notes: &mut Vec<String>,
 ) -> Result<Bound, XdpError> {
-    let ladder: &[Bind] = match (config.mode, hook) {
-        (Mode::Auto, Hook::Native) => &[Bind::Zerocopy, Bind::Copy],
-        (Mode::Zerocopy, _) => &[Bind::Zerocopy],
-        _ => &[Bind::Copy],
-    };
     for (at, how) in ladder.iter().enumerate() {
         let result = match how {
             Bind::Zerocopy if mtu > zerocopy_mtu(nic) => {
@@ -173,19 +184,27 @@ fn bind_best(
         };
         match result {
             Ok(bound) => return Ok(bound),
-            Err(source) if at + 1 < ladder.len() && !is_final(&source) => notes.push(format!(
-                "{}: zero-copy bind refused by driver {} ({source}); copying instead",
-                config.name(),
-                nic.driver
-            )),
+            Err(source) if at + 1 < ladder.len() && !is_final(&source) => {
+                notes.push(refused(&config.name(), nic, &source));
+            }
             Err(source) => return Err(bind_error(config, nic, *how, source)),
         }
     }
     unreachable!("the last rung either binds or fails")
 }
 
+/// That `auto` copies although it trusted the driver: the thing, the value and the next step.
+pub(super) fn refused(names: &str, nic: &Nic, source: &io::Error) -> String {
+    format!("{names}: zero-copy bind refused by driver {} ({source}); copying instead{}", nic.driver, needs(nic))
+}
+
+/// The next step where a driver refuses zero-copy, as the end of a sentence.
+fn needs(nic: &Nic) -> String {
+    policy::needs(nic).map_or(String::new(), |needs| format!("; zero-copy needs {needs}"))
+}
+
 fn zerocopy_mtu(nic: &Nic) -> usize {
-    if KIB_DRIVERS.contains(&nic.driver.as_str()) { MTU_MOST_KIB_DRIVER } else { MTU_MOST }
+    policy::mtu_most(&nic.driver).unwrap_or(MTU_MOST)
 }
 
 /// Whether another mode would be refused for the same reason.
@@ -202,7 +221,7 @@ pub(super) fn bind_error(config: &XdpConfig, nic: &Nic, how: Bind, source: io::E
         _ if privilege::is_refusal(&source) => privilege::refused(config, "binding the AF_XDP socket"),
         _ => {
             let (what, advice) = match how {
-                Bind::Zerocopy => ("zero-copy bind", "try --mode copy".to_string()),
+                Bind::Zerocopy => ("zero-copy bind", format!("try --mode copy{}", needs(nic))),
                 Bind::Copy => ("copy bind", format!("see `ethtool -l {interface}` for queues, or try --link packet")),
             };
             XdpError::ModeRefused { link, what, mode: config.mode, driver: nic.driver.clone(), advice, source }
@@ -262,6 +281,7 @@ mod tests {
             up: true,
             mtu,
             driver: driver.into(),
+            driver_version: String::new(),
             rx_queues: None,
             tx_queues: None,
             speed_bps: None,
@@ -270,15 +290,33 @@ mod tests {
 
     #[test]
     fn chunks_are_small_only_where_frames_are_copied_for_sure() {
-        let with = |mode, driver, hook, mtu| {
-            chunk(&XdpConfig { mode, ..XdpConfig::new("eth1") }, &nic(driver, 3400), hook, mtu)
+        let with = |mode, native, trusted, mtu| chunk(ladder(mode, native, trusted), mtu);
+        assert_eq!(with(Mode::Auto, true, false, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Copy, true, true, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Skb, false, true, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Auto, false, true, 1500), COPY_CHUNK);
+        assert_eq!(with(Mode::Auto, true, true, 1500), CHUNK);
+        assert_eq!(with(Mode::Zerocopy, true, false, 1500), CHUNK);
+        assert_eq!(with(Mode::Auto, true, false, COPY_ROOM), CHUNK, "with a header it does not fit");
+    }
+
+    #[test]
+    fn zero_copy_is_tried_where_it_is_trusted_or_asked_for() {
+        assert_eq!(ladder(Mode::Auto, true, true), [Bind::Zerocopy, Bind::Copy]);
+        assert_eq!(ladder(Mode::Auto, true, false), [Bind::Copy]);
+        assert_eq!(ladder(Mode::Zerocopy, true, false), [Bind::Zerocopy]);
+        let advice = |mode, driver| {
+            let mut notes = Vec::new();
+            tell_advice(mode, "eth1 queue 0", &Choice::of(&nic(driver, 1500), 1500), &mut notes);
+            notes.pop()
         };
-        assert_eq!(with(Mode::Auto, "veth", Hook::Native, 1500), COPY_CHUNK);
-        assert_eq!(with(Mode::Copy, "igb", Hook::Native, 1500), COPY_CHUNK);
-        assert_eq!(with(Mode::Auto, "igb", Hook::Generic, 1500), COPY_CHUNK);
-        assert_eq!(with(Mode::Auto, "igb", Hook::Native, 1500), CHUNK);
-        assert_eq!(with(Mode::Zerocopy, "veth", Hook::Native, 1500), CHUNK);
-        assert_eq!(with(Mode::Auto, "veth", Hook::Native, COPY_ROOM), CHUNK, "with a header it does not fit");
+        let note = advice(Mode::Zerocopy, "ice").unwrap();
+        assert!(note.starts_with("eth1 queue 0: zero-copy as asked for") && note.contains("driver ice"), "{note}");
+        assert_eq!(advice(Mode::Auto, "ice"), None, "the doctor says it");
+        let refusal = refused("eth1 queue 0", &nic("virtio_net", 1500), &io::Error::from_raw_os_error(libc::EINVAL));
+        for words in ["eth1 queue 0", "driver virtio_net (Invalid argument", "copying instead", "iommu_platform=on"] {
+            assert!(refusal.contains(words), "{words}: {refusal}");
+        }
     }
 
     #[test]

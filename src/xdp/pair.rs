@@ -9,11 +9,12 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::config::{Mode, XdpConfig};
+use super::config::XdpConfig;
 use super::error::XdpError;
 use super::guard::QueueGuard;
 use super::nic::Nic;
 use super::open;
+use super::policy::Choice;
 use super::program::{Hook, Program, Steers};
 use super::rx::Rx;
 use super::shared::{self, Attached};
@@ -57,8 +58,8 @@ struct Claim {
 }
 
 impl XdpPair {
-    /// Takes both interfaces, in one mode: zero-copy only where both drivers grant it. The sizes and the mode are those
-    /// of `first`. The calling thread's network namespace is the one that counts.
+    /// Takes both interfaces, in one mode: zero-copy only where both drivers are trusted with it and grant it. The
+    /// sizes and the mode are those of `first`. The calling thread's network namespace is the one that counts.
     ///
     /// # Errors
     /// Whatever is in the way, with the next step.
@@ -200,11 +201,11 @@ fn bind_both(
     notes: &mut Vec<String>,
 ) -> Result<(Pool, [Port; 2]), XdpError> {
     let native = attached.iter().all(|attached| attached.hook == Hook::Native);
-    let ladder: &[Bind] = match configs[0].mode {
-        Mode::Auto if native => &[Bind::Zerocopy, Bind::Copy],
-        Mode::Zerocopy => &[Bind::Zerocopy],
-        _ => &[Bind::Copy],
-    };
+    let choices = nics.each_ref().map(|nic| Choice::of(nic, nic.mtu));
+    for (nic, choice) in nics.iter().zip(&choices) {
+        open::tell_advice(configs[0].mode, &nic.name, choice, notes);
+    }
+    let ladder = open::ladder(configs[0].mode, native, choices.iter().all(|choice| choice.zerocopy));
     for (at, how) in ladder.iter().enumerate() {
         // A pool of its own for each rung: the mode of the first socket is the second one's too.
         let reserve = (frames as usize / 4).min(RING as usize);
@@ -214,9 +215,9 @@ fn bind_both(
         pool.serve_both();
         match bind_sides(&mut pool, configs, nics, attached, *how) {
             Ok(ports) => return Ok((pool, ports)),
-            Err((_, source)) if at + 1 < ladder.len() && !open::is_final(&source) => {
+            Err((side, source)) if at + 1 < ladder.len() && !open::is_final(&source) => {
                 let names = format!("{} and {}", configs[0].interface, configs[1].interface);
-                notes.push(format!("{names}: zero-copy bind refused ({source}); copying instead"));
+                notes.push(open::refused(&names, &nics[side as usize], &source));
             }
             Err((side, source)) => {
                 return Err(open::bind_error(configs[side as usize], &nics[side as usize], *how, source));

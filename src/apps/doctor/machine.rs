@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Finding;
-use crate::base::size;
+use crate::base::{kernel, size};
 
 /// Capabilities that are asked for: bit, name, what for, and which other one stands in for it.
 const CAPABILITIES: [(u32, &str, &str, Option<u32>); 4] = [
@@ -24,7 +24,7 @@ pub fn kernel() -> Finding {
     let Ok(release) = release else {
         return Finding::warn("kernel", "it does not tell its version", "uname -r");
     };
-    match version(&release) {
+    match kernel::version(&release) {
         Some(version) => judge(&release, version),
         None => Finding::warn("kernel", format!("{release}: no version that can be read"), "uname -r"),
     }
@@ -51,11 +51,6 @@ fn judge(release: &str, version: (u32, u32)) -> Finding {
         (6, ..16) => Finding::ok("kernel", format!("{found}: AF_XDP with multi-buffer frames")),
         _ => Finding::ok("kernel", format!("{found}: AF_XDP with multi-buffer frames and a large transmit budget")),
     }
-}
-
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// Each of the capabilities.
@@ -145,9 +140,8 @@ mod tests {
             ("6.18.44-fc-v657", Level::Ok),
             ("7.2.13", Level::Ok),
         ] {
-            assert_eq!(judge(release, version(release).unwrap()).level, level, "{release}");
+            assert_eq!(judge(release, kernel::version(release).unwrap()).level, level, "{release}");
         }
-        assert_eq!(version("rolling"), None);
     }
 
     #[test]
