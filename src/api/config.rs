@@ -149,6 +149,13 @@ impl EndpointConfig {
         self
     }
 
+    /// Most streams that all peers together may have open; each connection may have one, whatever it says.
+    #[must_use]
+    pub fn max_streams_total(mut self, most: usize) -> EndpointConfig {
+        self.proto.max_streams_total = most;
+        self
+    }
+
     /// Asks every peer for a cookie before keeping any state for it: one more round trip, nothing to exhaust.
     #[must_use]
     pub fn require_cookie(mut self, require: bool) -> EndpointConfig {
