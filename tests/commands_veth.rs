@@ -180,6 +180,19 @@ fn a_doctor_finds_a_veth_usable_and_what_is_wrong_with_it() {
     let report = report.json();
     let tried = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "xdp").unwrap();
     assert!(tried["what"].as_str().unwrap().contains("mode copy"), "{tried}");
+    let zerocopy = |arguments: &[&str]| {
+        let told = scene.farwire("a", &[&["doctor", "-i", "eth1", "--json"], arguments].concat()).json();
+        let found =
+            told["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "zero-copy").cloned();
+        found.map(|found| (found["level"].clone(), found["what"].as_str().unwrap().to_owned())).unwrap()
+    };
+    let why = "driver veth has no zero-copy in any kernel";
+    assert_eq!(zerocopy(&[]), ("ok".into(), format!("not asked for: {why}")));
+    assert_eq!(zerocopy(&["--mode", "copy"]), ("ok".into(), format!("not asked for, nor would auto: {why}")));
+    let asked = format!("asked for, where auto would copy: {why}");
+    assert_eq!(zerocopy(&["--mode", "zerocopy"]), ("warn".into(), asked));
+    let people = scene.farwire("a", &["doctor", "-i", "eth1"]);
+    assert!(people.stdout.contains(&format!("ok    {:<13} not asked for: {why}\n", "zero-copy")), "{people:?}");
     scene.farwire("a", &["doctor", "-i", "eth1", "--mtu", "9000"]).fails_with(4);
     let wrong = scene.farwire("a", &["doctor", "-i", "eth1", "--queue", "5"]);
     wrong.fails_with(4);

@@ -34,5 +34,6 @@ pub use crate::proto::error::{APPLICATION_CODES, CloseReason, ConnectError, Stre
 pub use crate::proto::recovery::Algorithm;
 pub use crate::worker::{Idle, WorkerTimes};
 pub use crate::xdp::nic::Nic;
+pub use crate::xdp::policy::Choice as ZerocopyChoice;
 pub use crate::xdp::privilege::missing as missing_capabilities;
 pub use crate::xdp::{Mode, XdpConfig, XdpError, copied_chunk, default_umem_bytes};

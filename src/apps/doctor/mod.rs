@@ -7,6 +7,7 @@ mod machine;
 mod nic;
 mod offloads;
 mod trial;
+mod zerocopy;
 
 use serde::Serialize;
 
@@ -77,7 +78,9 @@ pub fn interface(examination: Examination) -> Vec<Finding> {
     let Some(nic) = nic else { return findings };
     findings.extend(offloads::look(&name, &nic.driver, examination.vlan));
     findings.extend(nic::threaded_napi(&name, &nic.driver));
-    findings.extend(trial::open(examination, &nic));
+    let (choice, mode) = (zerocopy::choose(&nic, &examination.xdp), examination.xdp.mode);
+    findings.push(zerocopy::explain(&choice, mode));
+    findings.extend(trial::open(examination, &nic, |caps| zerocopy::missed(&choice, mode, caps)));
     findings
 }
 

@@ -1,13 +1,13 @@
 //! The proof: a queue is really opened, for a moment.
 
 use super::{Examination, Finding};
-use crate::api::{Endpoint, Nic, OpenError, XdpError};
+use crate::api::{Caps, Endpoint, Nic, OpenError, XdpError};
 
-/// Opens the queue as it would be used and says which mode was granted.
-pub fn open(examination: Examination, nic: &Nic) -> Vec<Finding> {
+/// Opens the queue as it would be used and says which mode was granted, and what `judge` says of it.
+pub fn open(examination: Examination, nic: &Nic, judge: impl Fn(&Caps) -> Option<Finding>) -> Vec<Finding> {
     let queue = examination.xdp.name();
     match Endpoint::open_xdp(examination.xdp, examination.endpoint) {
-        Ok(endpoint) => granted(&endpoint, nic),
+        Ok(endpoint) => granted(&endpoint, nic, judge),
         Err(OpenError::Xdp(XdpError::ProgramInUse { interface, program })) => vec![Finding::bad(
             "xdp",
             format!("another XDP program is attached to {interface}: {program}"),
@@ -24,7 +24,7 @@ pub fn open(examination: Examination, nic: &Nic) -> Vec<Finding> {
     }
 }
 
-fn granted(endpoint: &Endpoint, nic: &Nic) -> Vec<Finding> {
+fn granted(endpoint: &Endpoint, nic: &Nic, judge: impl Fn(&Caps) -> Option<Finding>) -> Vec<Finding> {
     let caps = endpoint.caps();
     let found = format!("{}: mode {}, MTU {}, {} frames", caps.name, caps.mode, caps.mtu, caps.frames);
     let mut findings = vec![match caps.mode {
@@ -35,6 +35,7 @@ fn granted(endpoint: &Endpoint, nic: &Nic) -> Vec<Finding> {
             format!("a NIC whose driver has XDP; {} has none in this set-up", nic.driver),
         ),
     }];
+    findings.extend(judge(caps));
     findings.extend(endpoint.notes().iter().map(|note| Finding::ok("xdp", note.clone())));
     findings
 }
