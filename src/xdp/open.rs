@@ -158,7 +158,7 @@ pub(super) fn pool_bytes(config: &XdpConfig) -> Result<u64, XdpError> {
 /// Says why `auto` copies, or what it thinks of a zero-copy that the user asked for.
 pub(super) fn tell_advice(mode: Mode, name: &str, choice: &Choice, notes: &mut Vec<String>) {
     match mode {
-        Mode::Auto => tracing::debug!("{name}: {}", choice.why),
+        Mode::Auto if choice.possible => tracing::info!("{name}: {}", choice.why),
         Mode::Zerocopy if !choice.zerocopy => {
             notes.push(format!("{name}: zero-copy as asked for, where `--mode auto` would copy: {}", choice.why));
         }
