@@ -176,13 +176,7 @@ fn bind_best(
     notes: &mut Vec<String>,
 ) -> Result<Bound, XdpError> {
     for (at, how) in ladder.iter().enumerate() {
-        let result = match how {
-            Bind::Zerocopy if mtu > zerocopy_mtu(nic) => {
-                Err(io::Error::other(format!("MTU {mtu} is beyond the {} that it receives whole", zerocopy_mtu(nic))))
-            }
-            how => bind(pool, &config.interface, config.queue, *how),
-        };
-        match result {
+        match bind_whole(pool, nic, config.queue, mtu, *how) {
             Ok(bound) => return Ok(bound),
             Err(source) if at + 1 < ladder.len() && !is_final(&source) => {
                 notes.push(refused(&config.name(), nic, &source));
@@ -191,6 +185,16 @@ fn bind_best(
         }
     }
     unreachable!("the last rung either binds or fails")
+}
+
+/// Binds, unless the driver would cut frames of this MTU.
+pub(super) fn bind_whole(pool: &Pool, nic: &Nic, queue: u32, mtu: usize, how: Bind) -> io::Result<Bound> {
+    match how {
+        Bind::Zerocopy if mtu > zerocopy_mtu(nic) => {
+            Err(io::Error::other(format!("MTU {mtu} is beyond the {} that it receives whole", zerocopy_mtu(nic))))
+        }
+        how => bind(pool, &nic.name, queue, how),
+    }
 }
 
 /// That `auto` copies although it trusted the driver: the thing, the value and the next step.

@@ -18,7 +18,7 @@ use super::policy::Choice;
 use super::program::{Hook, Program, Steers};
 use super::rx::Rx;
 use super::shared::{self, Attached};
-use super::socket::{Bind, RING, bind};
+use super::socket::{Bind, RING};
 use super::tx::{LinkFacts, Tx};
 use super::umem::{CHUNK, Pool, ROOM};
 use super::{privilege, stats};
@@ -246,7 +246,7 @@ fn bind_sides(
 }
 
 fn port(pool: &Pool, side: Side, config: &XdpConfig, nic: &Nic, hook: Hook, how: Bind) -> io::Result<Port> {
-    let bound = bind(pool, &config.interface, 0, how)?;
+    let bound = open::bind_whole(pool, nic, 0, nic.mtu, how)?;
     let caps = Caps {
         mac: nic.mac.unwrap_or_else(MacAddr::zero),
         name: config.name(),
