@@ -131,6 +131,11 @@ impl FrameTable {
         }
     }
 
+    /// All the frames that the transport keeps and the link does not have, at the end.
+    pub fn take_all(&mut self) -> Vec<Frame> {
+        self.entries.iter_mut().filter_map(|entry| entry.token.take()).collect()
+    }
+
     fn entry(&mut self, id: FrameId) -> &mut Entry {
         &mut self.entries[id.0 as usize]
     }

@@ -262,6 +262,15 @@ impl<L: Link> Engine<L> {
         (next != NEVER).then_some(next)
     }
 
+    /// Gives the link every frame that is here, once the last turn is over: what is missing in its pool then, somebody
+    /// has not given back.
+    pub fn give_back(&mut self) {
+        let kept = self.frames.take_all();
+        let here = [&mut self.rx, &mut self.reaped, &mut self.spare].into_iter().flat_map(std::mem::take);
+        let here: Vec<Frame> = here.chain(self.tx.drain(..)).chain(kept).collect();
+        here.into_iter().for_each(|frame| self.free(frame));
+    }
+
     /// Gives a frame back to the link's pool.
     fn free(&mut self, frame: Frame) {
         self.frames.on_freed(frame.id());

@@ -34,6 +34,8 @@ pub(super) trait Driven {
     fn close_all(&mut self, now: Nanos, why: &CloseReason);
     /// A turn that found work took this long.
     fn record_turn(&mut self, span_ns: Nanos);
+    /// There will be no more turns: the link gets its frames back.
+    fn give_back(&mut self);
 }
 
 impl<L: Link> Driven for Engine<L> {
@@ -59,6 +61,10 @@ impl<L: Link> Driven for Engine<L> {
 
     fn record_turn(&mut self, span_ns: Nanos) {
         Engine::record_turn(self, span_ns);
+    }
+
+    fn give_back(&mut self) {
+        Engine::give_back(self);
     }
 }
 
@@ -97,6 +103,7 @@ fn turn_until_stopped<D: Driven>(shared: &Shared, waker: &EventWaker, idle: Idle
         }
         if shared.stop.load(Ordering::Acquire) {
             last_turns(engine);
+            engine.give_back();
             return None;
         }
         let started_ns = now;

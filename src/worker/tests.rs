@@ -18,6 +18,7 @@ use crate::proto::error::CloseReason;
 enum Seen {
     Turned(Nanos),
     Closed(CloseReason),
+    GaveBack,
 }
 
 type Log = Arc<Mutex<Vec<Seen>>>;
@@ -49,6 +50,9 @@ impl<F: FnMut(Nanos) -> Turn> Driven for Fake<F> {
         self.log.lock().unwrap().push(Seen::Closed(why.clone()));
     }
     fn record_turn(&mut self, _span_ns: Nanos) {}
+    fn give_back(&mut self) {
+        self.log.lock().unwrap().push(Seen::GaveBack);
+    }
 }
 
 const NOTHING: Turn = Turn { worked: false, moved: 0, next_ns: None, patience_ns: 0, failed: None };
@@ -134,6 +138,7 @@ fn the_last_packets_leave_after_a_stop() {
     left.store(5, Ordering::Relaxed);
     worker.stop();
     assert_eq!(left.load(Ordering::Relaxed), 0);
+    assert_eq!(log.lock().unwrap().last(), Some(&Seen::GaveBack), "its frames, after the last turn");
 }
 
 #[test]

@@ -43,7 +43,8 @@ pub use pair::XdpPair;
 pub use program::Program;
 pub use umem::leaked_pools;
 
-use crate::link::{Caps, Frame, Link, LinkError};
+use crate::link::{BURST, Caps, Frame, Link, LinkError};
+use umem::Side;
 
 /// One queue of one interface through AF_XDP.
 pub struct XdpLink {
@@ -133,5 +134,17 @@ impl Drop for XdpLink {
     fn drop(&mut self) {
         // What arrives from now on passes to the kernel, instead of being lost in a ring that nobody reads.
         self.program.steer_to_nobody(self.queue);
+        let mut unread = Vec::new();
+        while self.rx_burst(&mut unread, BURST) > 0 {
+            unread.drain(..).for_each(|frame| self.pool.free(frame));
+        }
+        self.tx.drain(&mut self.pool, &self.facts);
+        let (received, sent) = (self.rx.counts.received, self.tx.counts.sent);
+        let (unsent, held, all) = (self.pool.sending(Side::First), self.pool.held(), self.pool.frames());
+        tracing::info!(
+            "{}: closed; received {received} frames, sent {sent}; of {all} frames {unsent} are still with the kernel \
+             to be sent, {held} are held elsewhere",
+            self.caps.name
+        );
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Rx {
 /// What happened while receiving.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RxCounts {
+    /// Frames received.
+    pub(super) received: u64,
     /// Descriptors that told of no frame of ours, or of one that does not fit its chunk.
     pub(super) invalid: u64,
     /// Times the driver wanted to be told that the fill ring has frames again.
@@ -54,7 +56,9 @@ impl Rx {
             }
         }
         self.stock(pool);
-        out.len() - before
+        let received = out.len() - before;
+        self.counts.received += received as u64;
+        received
     }
 
     /// Brings the fill ring up to the reserve.

@@ -10,6 +10,9 @@ use super::umem::{Pool, leaked_pools};
 pub(super) fn collect(rx: &Rx, tx: &Tx, pool: &Pool, skb_budget: bool, program: &Program) -> Vec<(&'static str, u64)> {
     let (socket, tx, rx) = (tx, &tx.counts, &rx.counts);
     let mut stats = vec![
+        ("xdp_received", rx.received),
+        ("xdp_sent", tx.sent),
+        ("xdp_completed", tx.completed),
         ("xdp_kicks", tx.kicks),
         ("xdp_kick_again", tx.again),
         ("xdp_kick_down", tx.down),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use xsk_rs::{CompQueue, FrameDesc, TxQueue};
 
@@ -19,6 +20,12 @@ const CALLS_MOST: usize = BURST;
 /// that only receives would never learn. Lower: system calls for nothing. Higher: it learns later.
 const IDLE_KICKS: u32 = 4096;
 
+/// How often a link that is closed looks whether its last frames are sent, and how long it waits between two looks.
+/// Drivers tell of a frame within an interrupt's time. Lower: the last words of a connection are lost, and the peer
+/// waits for its timers. Higher: closing takes longer on an interface that is down.
+const DRAIN_TRIES: u32 = 20;
+const DRAIN_PAUSE_MS: u8 = 1;
+
 /// The sending half of a queue.
 pub(super) struct Tx {
     side: Side,
@@ -33,6 +40,10 @@ pub(super) struct Tx {
 /// What happened while sending.
 #[derive(Clone, Copy, Default)]
 pub(super) struct TxCounts {
+    /// Frames given to the kernel.
+    pub(super) sent: u64,
+    /// Frames that came back from it, sent or dropped.
+    pub(super) completed: u64,
     /// System calls made to have frames sent.
     pub(super) kicks: u64,
     /// Kicks that the kernel answered with EAGAIN without taking a frame: its queue, or the socket's, is full.
@@ -96,6 +107,7 @@ impl Tx {
                 break;
             }
         }
+        self.counts.sent += sent as u64;
         sent
     }
 
@@ -115,7 +127,24 @@ impl Tx {
                 break;
             }
         }
-        done.len() - before
+        let completed = done.len() - before;
+        self.counts.completed += completed as u64;
+        completed
+    }
+
+    /// Waits a while for the frames that the kernel still has to send, and takes them back. Where nothing is copied, what
+    /// it has not sent when the socket closes is lost: the last words of a connection.
+    pub(super) fn drain(&mut self, pool: &mut Pool, link: &LinkFacts) {
+        let mut done = Vec::new();
+        for _ in 0..DRAIN_TRIES {
+            self.reap(pool, &mut done);
+            done.drain(..).for_each(|frame| pool.free(frame));
+            if pool.sending(self.side) == 0 || self.kick(pool, link).is_err() {
+                break;
+            }
+            // Polling nothing is sleeping.
+            let _ = poll(&mut [], PollTimeout::from(DRAIN_PAUSE_MS));
+        }
     }
 
     /// Has the kernel send what waits on the tx ring.

@@ -177,6 +177,12 @@ impl Pool {
         self.free.len().saturating_sub(self.shares.iter().map(Share::deficit).sum())
     }
 
+    /// Frames whose tokens are out: in an engine's or an application's hands.
+    pub(super) fn held(&self) -> usize {
+        let kernels: usize = self.shares.iter().map(|share| share.filled + share.sending).sum();
+        self.slots.len() - self.free.len() - kernels
+    }
+
     /// Frames that had to be moved within their chunk before they were sent.
     pub(super) fn moved(&self) -> u64 {
         self.moved
@@ -318,8 +324,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let kernels: usize = self.shares.iter().map(|share| share.filled + share.sending).sum();
-        let tokens = self.slots.len() - self.free.len() - kernels;
+        let tokens = self.held();
         if tokens == 0 {
             return;
         }
