@@ -15,6 +15,7 @@
 // The only room where `unsafe` is allowed: system calls that no crate wraps, xsk-rs' rings, the tokens of `umem.rs`.
 #![allow(unsafe_code)]
 
+mod carrier;
 pub mod config;
 pub mod error;
 mod guard;

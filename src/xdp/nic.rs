@@ -59,6 +59,14 @@ impl Nic {
         }))
     }
 
+    /// Whether the interface has a carrier now; `None` if it does not tell. Not by the interface's flags, which follow
+    /// up to a second later.
+    pub(super) fn carrier(name: &str) -> Option<bool> {
+        let mut link = CarrierValue { command: ETHTOOL_GLINK, carrier: 0 };
+        Request::new(name).ok()??.ethtool(&mut link).ok()?;
+        Some(link.carrier != 0)
+    }
+
     /// Queues that a socket can be bound to, if the driver tells.
     pub fn queues(&self) -> Option<u32> {
         self.rx_queues.max(self.tx_queues)
@@ -158,6 +166,7 @@ impl Request {
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GLINK: u32 = 0x0a;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const ETHTOOL_GLINKSETTINGS: u32 = 0x4c;
 /// `nwords` is an `i8` in the kernel, and it writes three masks of that many words.
@@ -172,6 +181,14 @@ struct DriverInfo {
     rest: [u8; 128],
 }
 const _: () = assert!(size_of::<DriverInfo>() == 196);
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct CarrierValue {
+    command: u32,
+    carrier: u32,
+}
+const _: () = assert!(size_of::<CarrierValue>() == 8);
 
 /// `struct ethtool_channels`.
 #[repr(C)]
@@ -223,11 +240,13 @@ mod tests {
         assert_eq!(lo.mac, None);
         assert!(lo.mtu > 1500);
         assert!(lo.index > 0);
+        assert_eq!(Nic::carrier("lo"), Some(true));
     }
 
     #[test]
     fn what_does_not_exist_is_none() {
         assert!(Nic::query("fwnosuchnic").unwrap().is_none());
+        assert_eq!(Nic::carrier("fwnosuchnic"), None);
         assert!(Nic::query("a-name-that-no-interface-can-have").unwrap().is_none());
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::XdpLink;
+use super::carrier;
 use super::config::{Mode, XdpConfig};
 use super::error::XdpError;
 use super::guard::QueueGuard;
@@ -46,6 +47,7 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     privilege::check(config)?;
     let guard = QueueGuard::take(config)?;
     let mut notes = Vec::new();
+    let carrier = Nic::carrier(&config.interface);
     // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
     let attached = shared::attach(config, &nic, Steers::EtherType(config.ethertype), &mut notes)?;
     let choice = Choice::of(&nic, mtu);
@@ -57,6 +59,7 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
         Pool::new((frames, chunk), RING, reserve, config.huge_pages).map_err(|source| pool_error(config, source))?;
     tell_advice(config.mode, &config.name(), &choice, &mut notes);
     let bound = bind_best(config, &nic, &pool, ladder, mtu, &mut notes)?;
+    carrier::wait(&config.interface, carrier, &mut notes);
     let (zerocopy, skb_budget) = (bound.zerocopy, bound.skb_budget);
     let tx = Tx::new(Side::First, bound.tx, bound.completions, RING);
     let mut rx = Rx::new(Side::First, bound.rx, bound.fill);

@@ -132,8 +132,8 @@ impl Tx {
         completed
     }
 
-    /// Waits a while for the frames that the kernel still has to send, and takes them back. Where nothing is copied, what
-    /// it has not sent when the socket closes is lost: the last words of a connection.
+    /// Waits a while for the frames that the kernel still has to send, and takes them back. Where nothing is copied,
+    /// what it has not sent when the socket closes is lost: the last words of a connection.
     pub(super) fn drain(&mut self, pool: &mut Pool, link: &LinkFacts) {
         let mut done = Vec::new();
         for _ in 0..DRAIN_TRIES {
