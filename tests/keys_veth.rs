@@ -146,6 +146,30 @@ fn a_key_that_is_removed_ends_its_connections_and_no_others() {
 }
 
 #[test]
+fn the_last_key_can_be_taken_back_and_given_again() {
+    needs_root!();
+    let scene = Scene::new(&[]);
+    let [file, kept] = ["only.key", "kept.key"].map(|name| scene.beside(name));
+    keygen(Path::new(&file));
+    fs::copy(&file, &kept).unwrap();
+    let recv = scene.recv(&["--key", &file]);
+    scene.file("large", 60_000_000);
+    scene.file("small", 1000);
+    let sender = scene.start_send(&["large", "--rate", "100mbit", "--key", &kept], "b");
+    scene.wait_for_part();
+    fs::remove_file(&file).unwrap();
+    recv.hang_up();
+    sender.wait().says(1, &["closed by the peer: the key was removed"]);
+    scene.send(&["small", "--key", &kept], "b").says(3, &["it does not have our key"]);
+    fs::rename(&kept, &file).unwrap();
+    recv.hang_up();
+    sleep(NOTICED);
+    scene.send(&["small", "--key", &file], "b").succeeds();
+    let (gone, again) = (format!("no key is left in {file}: nobody can connect"), format!("anew from {file}: only ("));
+    recv.interrupt().says(0, &[&gone, &again]);
+}
+
+#[test]
 fn a_server_that_became_another_user_reads_that_users_keys_anew() {
     needs_root!();
     let (scene, home) = (Scene::new(&[]), tempfile::tempdir().unwrap());

@@ -101,6 +101,17 @@ pub enum KeyFileError {
     },
 }
 
+impl KeyFileError {
+    /// Whether it says that nothing is left of what `read` was asked for.
+    pub fn is_all_gone(&self, asked: &Path) -> bool {
+        match self {
+            KeyFileError::Empty { .. } => true,
+            KeyFileError::Unreadable { path, error } => path == asked && error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 /// The key in a file, or all that are in the files `NAME.key` of a directory, by name; at least one. They may belong to
 /// us, to root, or to `user`.
 ///

@@ -98,17 +98,20 @@ impl Protection {
         }
     }
 
-    /// Reads the keys anew if that was asked for. Connections under keys that are gone end. If the new ones can't be
-    /// taken, the old ones stay.
+    /// Reads the keys anew if that was asked for. Connections under keys that are gone end, all of them if none is left.
+    /// If there are new ones that can't be taken, the old ones stay.
     pub fn renew_if_asked(&self, stop: &Stop, endpoint: &Endpoint) {
         let Protection::Keys { source, .. } = self else { return };
         if !stop.was_hung_up() {
             return;
         }
         let path = source.path.display();
-        match source.read().and_then(|keys| ring(keys).map_err(Failure::local)) {
+        match source.read_again().and_then(|keys| ring(keys).map_err(Failure::local)) {
             Ok(ring) => {
-                let line = format!("keys read anew from {path}: {}", names(&ring));
+                let line = match ring.is_empty() {
+                    true => format!("no key is left in {path}: nobody can connect until one is there, and SIGHUP"),
+                    false => format!("keys read anew from {path}: {}", names(&ring)),
+                };
                 match endpoint.set_keys(ring) {
                     Ok(()) => show::status(&line),
                     // The accepting loop is about to find out, too.
@@ -150,16 +153,26 @@ impl Source {
     }
 
     fn read(&self) -> Result<Vec<NamedKey>, Failure> {
-        key_files::read(&self.path, self.user).map_err(|error| {
-            let by = self.named_by.as_ref().map_or(String::new(), |by| format!(" (named by {by})"));
-            Failure::local(format!("{error}{by}"))
-        })
+        key_files::read(&self.path, self.user).map_err(|error| self.failure(&error))
+    }
+
+    /// The same once they have been in force: that all are gone is what somebody wants who takes the last one back.
+    fn read_again(&self) -> Result<Vec<NamedKey>, Failure> {
+        match key_files::read(&self.path, self.user) {
+            Err(error) if error.is_all_gone(&self.path) => Ok(Vec::new()),
+            result => result.map_err(|error| self.failure(&error)),
+        }
+    }
+
+    fn failure(&self, error: &key_files::KeyFileError) -> Failure {
+        let by = self.named_by.as_ref().map_or(String::new(), |by| format!(" (named by {by})"));
+        Failure::local(format!("{error}{by}"))
     }
 }
 
 fn ring(keys: Vec<NamedKey>) -> Result<Keyring, String> {
     let mut keys = keys.into_iter();
-    let mut ring = Keyring::new(keys.next().ok_or("there is no key")?);
+    let mut ring = keys.next().map_or_else(Keyring::none, Keyring::new);
     for key in keys {
         ring.add(key).map_err(|name| format!("the key {name} is there twice"))?;
     }
@@ -177,8 +190,8 @@ fn choose(mut keys: Vec<NamedKey>, peer: &str) -> Result<NamedKey, Vec<String>> 
 
 /// What the keys are called, and the id of a single one: it is what the other side has as well.
 fn names(ring: &Keyring) -> String {
-    if ring.len() == 1 {
-        return format!("{} ({})", ring.own().name, ring.own().key.id());
+    if let (1, Some(only)) = (ring.len(), ring.own()) {
+        return format!("{} ({})", only.name, only.key.id());
     }
     let mut names: Vec<&str> = ring.iter().map(|key| key.name.as_str()).collect();
     names.sort_unstable();

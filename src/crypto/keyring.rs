@@ -29,10 +29,10 @@ impl NamedKey {
     }
 }
 
-/// A set of keys. The first one is the one that we open connections with.
+/// A set of keys. The first one is the one that we open connections with. Without any, nobody is let in.
 #[derive(Clone, Debug)]
 pub struct Keyring {
-    first: KeyId,
+    first: Option<KeyId>,
     /// Sorted by key id.
     keys: Vec<Arc<NamedKey>>,
 }
@@ -40,7 +40,12 @@ pub struct Keyring {
 impl Keyring {
     /// One key, for both directions.
     pub fn new(key: NamedKey) -> Keyring {
-        Keyring { first: key.key.id(), keys: vec![Arc::new(key)] }
+        Keyring { first: Some(key.key.id()), keys: vec![Arc::new(key)] }
+    }
+
+    /// No key, after all were taken back. Those that are added are for who connects to us.
+    pub fn none() -> Keyring {
+        Keyring { first: None, keys: Vec::new() }
     }
 
     /// Adds a key. One that is there already is not added again: its name is given back.
@@ -62,9 +67,9 @@ impl Keyring {
         self.place(id).ok().map(|at| &self.keys[at])
     }
 
-    /// The key that we open connections with.
-    pub fn own(&self) -> &Arc<NamedKey> {
-        self.get(self.first).unwrap_or(&self.keys[0])
+    /// The key that we open connections with, if there is one.
+    pub fn own(&self) -> Option<&Arc<NamedKey>> {
+        self.get(self.first?)
     }
 
     /// All of them.
@@ -72,10 +77,14 @@ impl Keyring {
         self.keys.iter()
     }
 
-    /// How many there are, at least one.
-    #[allow(clippy::len_without_is_empty)] // never empty
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     fn place(&self, id: KeyId) -> Result<usize, usize> {
@@ -96,10 +105,12 @@ mod tests {
         }
         assert_eq!(ring.add(key(7)), Err("peer 7".to_owned()));
         assert_eq!(ring.len(), 4);
-        assert_eq!(ring.own().name, "peer 5");
+        assert_eq!(ring.own().unwrap().name, "peer 5");
         for n in [1, 5, 7, 9] {
             assert_eq!(ring.get(key(n).key.id()).unwrap().name, format!("peer {n}"));
         }
         assert!(ring.get(key(2).key.id()).is_none());
+        let none = Keyring::none();
+        assert!(none.is_empty() && none.own().is_none() && none.get(key(5).key.id()).is_none());
     }
 }

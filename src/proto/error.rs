@@ -119,6 +119,9 @@ pub enum ConnectError {
         /// The limit.
         limit: usize,
     },
+    /// All of our keys were taken back.
+    #[error("there is no key left to open a connection with: all were removed")]
+    NoKey,
     /// The frame pool is shared out.
     #[error(
         "{connections} connections share a pool of {frames} frames, too few for another one; say a larger --umem, or \

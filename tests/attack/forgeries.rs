@@ -210,7 +210,7 @@ pub fn opens() -> Forgery {
 }
 
 pub fn key_id(n: u8) -> KeyId {
-    keyring(n).own().key.id()
+    keyring(n).own().unwrap().key.id()
 }
 
 fn someone(n: u64) -> [u8; 6] {

@@ -39,7 +39,7 @@ fn someone(n: u64) -> MacAddr {
 }
 
 fn key_id(n: u8) -> KeyId {
-    keyring(n).own().key.id()
+    keyring(n).own().unwrap().key.id()
 }
 
 #[test]

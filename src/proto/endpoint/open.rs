@@ -30,6 +30,9 @@ impl Endpoint {
         if let Some(why) = self.why_no_peer(peer) {
             return Err(ConnectError::BadPeer { peer, why });
         }
+        if matches!(&self.config.security, Security::Keys(keys) if keys.own().is_none()) {
+            return Err(ConnectError::NoKey);
+        }
         let limit = self.config.max_connections;
         if self.conns.len() >= limit {
             return Err(ConnectError::TooMany { limit });

@@ -67,7 +67,7 @@ impl Endpoint {
     /// Begins the handshake of a connection that we open, if there are keys.
     pub(super) fn begin_sealed(&mut self, slot: u32) {
         let Security::Keys(keys) = &self.config.security else { return };
-        let key = keys.own().clone();
+        let Some(key) = keys.own().cloned() else { return };
         let conn = &mut self.conns[slot as usize];
         let way = (self.identity.mac, conn.peer);
         let (id, message) = (key.key.id(), [0; NOISE_LEN + OFFER_LEN]);

@@ -240,6 +240,21 @@ fn opens_with_cookie(from: &mut Endpoint, to: &mut Endpoint) -> Sent {
 }
 
 #[test]
+fn without_any_key_left_nobody_gets_in_or_out() {
+    let (mut a, mut b) = pair();
+    a.connect(0, mac(2)).unwrap();
+    talk(&mut a, &mut b, 0);
+    assert!(is_incoming(&mut b));
+    b.set_keys(0, Keyring::none());
+    assert!(matches!(events(&mut b)[..], [Event::Closed { reason: CloseReason::Revoked { .. }, .. }]));
+    assert_eq!(b.connect(0, mac(1)), Err(ConnectError::NoKey));
+    let open = opens(&mut with_keys(3, &[7], Config::default()), 2, 0);
+    let said = std::iter::from_fn(|| poll(&mut b, 0)).count();
+    assert!(said > 0, "the peer is told");
+    assert!(answer(&mut b, 0, &open).is_some_and(|said| said.header.kind == PacketType::Reset));
+}
+
+#[test]
 fn a_removed_key_ends_its_connections_and_opens_no_more() {
     let (mut a, mut b) = (with_keys(1, &[7], Config::default()), with_keys(2, &[9, 7, 8], Config::default()));
     let mut c = with_keys(3, &[8], Config::default());
