@@ -98,8 +98,8 @@ impl Protection {
         }
     }
 
-    /// Reads the keys anew if that was asked for. Connections under keys that are gone end, all of them if none is left.
-    /// If there are new ones that can't be taken, the old ones stay.
+    /// Reads the keys anew if that was asked for. Connections under keys that are gone end, all of them if none is
+    /// left. If there are new ones that can't be taken, the old ones stay.
     pub fn renew_if_asked(&self, stop: &Stop, endpoint: &Endpoint) {
         let Protection::Keys { source, .. } = self else { return };
         if !stop.was_hung_up() {
