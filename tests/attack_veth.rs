@@ -221,7 +221,7 @@ fn nothing_is_answered_with_more_than_was_sent() {
     let from = scene.b.accept_timeout(Duration::from_secs(10)).unwrap();
     to.ping(segment::one_ping()).unwrap();
     scene.b.announce(&"n".repeat(32), &"s".repeat(32)).unwrap();
-    let ids = scene.eve.heard().ways.map(|way| way.header.expect("ping and echo were heard").conn);
+    let ids = scene.eve.heard_both_ways().ways.map(|way| way.header.expect("both were heard").conn);
     for (name, frame) in forgeries::kinds(ids) {
         let before = toll::Meters::read(&[&scene.b]);
         let span = Duration::from_millis(100);

@@ -81,7 +81,7 @@ impl Host {
         let (commands, orders) = unbounded();
         let (opened, incoming) = unbounded();
         commands.send(Command::Listen { incoming: opened })?;
-        let config = EngineConfig { proto, vlan: None, seed: [seed; 32] };
+        let config = EngineConfig { proto, vlan: None, incoming: None, seed: [seed; 32] };
         let engine = Engine::new(link, config, orders, Doorbell::new(Waker::noop().clone()));
         Ok(Host { engine, commands, incoming })
     }

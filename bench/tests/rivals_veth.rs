@@ -13,6 +13,8 @@ use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_bench");
 /// What both ends are told.
+/// What quinn and s2n-quic are handed at a time.
+const WRITE_BYTES: u64 = 64 << 10;
 const BOTH: &[&str] = &["--seconds", "1", "--verify", "--window-bytes", "1000000", "--rate-bps", "500000000"];
 
 #[test]
@@ -114,7 +116,8 @@ fn delivers(lab: &Lab, rival: &str) {
     assert_eq!((served["seconds"].as_f64(), served["bin_ms"].as_u64()), (Some(1.0), Some(250)), "{served}");
     assert_eq!(served["verified"], true, "{served}");
     assert!(bytes > 1_000_000, "{rival} is stuck: {served}");
-    assert!(sent["bytes"].as_u64().unwrap() >= bytes, "{sent} {served}");
+    // A write that the end of the time cuts off has been handed over in part, and is not counted there.
+    assert!(sent["bytes"].as_u64().unwrap() + WRITE_BYTES >= bytes, "{sent} {served}");
     // KCP has no handshake.
     assert!(sent["connect_ms"].as_f64().unwrap() > 0.0 || rival == "kcp", "{sent}");
     for config in [&served["config"], &sent["config"]] {

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
+
 use crate::base::{Nanos, Rate};
 use crate::crypto::{Cipher, Entropy, Keyring};
 use crate::engine::EngineConfig;
+use crate::engine::port::ConnPort;
 use crate::proto::config::{Config, Security};
 use crate::proto::recovery::Algorithm;
 use crate::wire::eth::Vlan;
@@ -20,6 +23,7 @@ pub struct EndpointConfig {
     pub(super) worker: WorkerConfig,
     pub(super) proto: Config,
     pub(super) vlan: Option<Vlan>,
+    pub(super) listening: bool,
     pub(super) capture: Option<PathBuf>,
     pub(super) once_open: Option<Step>,
 }
@@ -51,6 +55,7 @@ impl EndpointConfig {
             worker: WorkerConfig::default(),
             proto: Config { security, entropy: Entropy(randomness), ..Config::default() },
             vlan: None,
+            listening: false,
             capture: None,
             once_open: None,
         }
@@ -108,6 +113,16 @@ impl EndpointConfig {
     #[must_use]
     pub fn ethertype(mut self, ethertype: u16) -> EndpointConfig {
         self.proto.ethertype = ethertype;
+        self
+    }
+
+    /// Takes connections as soon as the link is open: who asks between that and [`Endpoint::listen`] is refused
+    /// otherwise.
+    ///
+    /// [`Endpoint::listen`]: super::Endpoint::listen
+    #[must_use]
+    pub fn listening(mut self) -> EndpointConfig {
+        self.listening = true;
         self
     }
 
@@ -176,10 +191,10 @@ impl EndpointConfig {
     }
 
     /// What the engine gets to know, with fresh randomness.
-    pub(super) fn engine(&self) -> EngineConfig {
+    pub(super) fn engine(&self, incoming: Option<Sender<ConnPort>>) -> EngineConfig {
         let mut seed = [0; 32];
         randomness(&mut seed);
-        EngineConfig { proto: self.proto.clone(), vlan: self.vlan, seed }
+        EngineConfig { proto: self.proto.clone(), vlan: self.vlan, incoming, seed }
     }
 }
 

@@ -106,8 +106,13 @@ impl Endpoint {
         let (reply, answers) = bounded(MOST_WAITING);
         self.remote().send(Command::Query { name: name.to_owned(), reply });
         loop {
-            let left = Duration::from_nanos(deadline_ns.saturating_sub(clock::now()));
-            match answers.recv_timeout(left) {
+            let left = deadline_ns.saturating_sub(clock::now());
+            // Answers that wait are handed out even when no time is left, and under a flood there are always some.
+            let answer = match left {
+                0 => Err(RecvTimeoutError::Timeout),
+                left => answers.recv_timeout(Duration::from_nanos(left)),
+            };
+            match answer {
                 Ok(found) => {
                     if let Some(left) = heard(found) {
                         deadline_ns = deadline_ns.min(clock::now() + nanos(left));

@@ -122,14 +122,15 @@ impl Endpoint {
         {
             return Err(OpenError::RateBeyondLink { link: caps.name.clone(), rate, speed });
         }
+        let (incoming, accepted) = config.listening.then(unbounded).unzip();
         let worker = match &config.capture {
-            None => start(link, &config)?,
+            None => start(link, &config, incoming)?,
             Some(path) => {
                 let tee = PcapTee::create(link, path, Box::new(clock::wall));
-                start(tee.map_err(|error| OpenError::Capture { path: path.clone(), error })?, &config)?
+                start(tee.map_err(|error| OpenError::Capture { path: path.clone(), error })?, &config, incoming)?
             }
         };
-        Ok(Endpoint { worker, config, incoming: Mutex::new(None), asking: Mutex::new(()), notes: Vec::new() })
+        Ok(Endpoint { worker, config, incoming: Mutex::new(accepted), asking: Mutex::new(()), notes: Vec::new() })
     }
 
     /// Our own address.
@@ -253,11 +254,15 @@ impl Endpoint {
     }
 }
 
-fn start(link: impl Link + 'static, config: &EndpointConfig) -> Result<Worker, OpenError> {
+fn start(
+    link: impl Link + 'static,
+    config: &EndpointConfig,
+    incoming: Option<Sender<ConnPort>>,
+) -> Result<Worker, OpenError> {
     if let Some(Step(step)) = &config.once_open {
         step().map_err(OpenError::Step)?;
     }
-    Ok(Worker::start(link, config.engine(), config.worker.clone())?)
+    Ok(Worker::start(link, config.engine(incoming), config.worker.clone())?)
 }
 
 fn check(config: &EndpointConfig) -> Result<(), OpenError> {

@@ -1,6 +1,7 @@
 //! Round trips to a peer's engine and back, in short runs, so that an impatient user gets what there is so far.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::api::{Connection, ConnectionError, PingRun};
 use crate::base::time::SECOND;
@@ -8,6 +9,8 @@ use crate::obs::hist::Histogram;
 
 /// How long one run lasts at most: how long an interrupt may have to wait.
 const RUN: Duration = Duration::from_millis(500);
+/// How late an interrupt is seen between two runs: not felt by a person, and next to no work.
+const STOP_SEEN_WITHIN: Duration = Duration::from_millis(50);
 /// Pings in a run without pauses. At 4 µs each, 80 ms.
 const RUN_WITHOUT_PAUSES: u64 = 20_000;
 
@@ -43,8 +46,10 @@ pub fn run(connection: &Connection, plan: PingPlan, stopped: impl Fn() -> bool) 
         0 => RUN_WITHOUT_PAUSES,
         interval => (RUN.as_nanos() / interval).max(1) as u64,
     };
-    while result.sent < plan.count && !stopped() {
+    let (mut began, mut pause) = (Instant::now(), Duration::ZERO);
+    while result.sent < plan.count && waited(began, pause, &stopped) {
         let count = per_run.min(plan.count - result.sent);
+        (began, pause) = (Instant::now(), plan.interval.saturating_mul(count as u32));
         let interval_ns = plan.interval.as_nanos() as u64;
         let run = PingRun { count, size: plan.size, interval_ns, timeout_ns: SECOND };
         match connection.ping(run) {
@@ -58,4 +63,15 @@ pub fn run(connection: &Connection, plan: PingPlan, stopped: impl Fn() -> bool) 
         }
     }
     Ok(result)
+}
+
+/// Waits until `pause` after `began`: the next run's time. Whether it came before the user had enough.
+fn waited(began: Instant, pause: Duration, stopped: impl Fn() -> bool) -> bool {
+    while !stopped() {
+        match pause.saturating_sub(began.elapsed()) {
+            Duration::ZERO => return true,
+            left => thread::sleep(left.min(STOP_SEEN_WITHIN)),
+        }
+    }
+    false
 }

@@ -22,7 +22,18 @@ const RX_SHARE: usize = 4;
 /// # Errors
 /// Whatever is in the way, with the next step.
 pub fn endpoint(common: &Common, protection: Option<&Protection>, rights: Rights) -> Result<Endpoint, Failure> {
-    let config = rights.at_open(config(common, protection)?);
+    with(common, protection, rights.at_open(config(common, protection)?))
+}
+
+/// The same for a server: whoever asks is let in as soon as the link is open.
+///
+/// # Errors
+/// The same.
+pub fn server(common: &Common, protection: &Protection, rights: Rights) -> Result<Endpoint, Failure> {
+    with(common, Some(protection), rights.at_open(config(common, Some(protection))?.listening()))
+}
+
+fn with(common: &Common, protection: Option<&Protection>, config: EndpointConfig) -> Result<Endpoint, Failure> {
     let (interface, why) = interface(common)?;
     let endpoint = match common.link {
         LinkKind::Xdp => Endpoint::open_xdp(xdp(common, &interface), config)?,

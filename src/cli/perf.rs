@@ -226,9 +226,8 @@ fn serve(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     let rights = Rights::new(Files::None, flags.user.as_deref(), stop)?;
     let protection = Protection::of_server(&flags.common, rights.user())?;
     protection.renew_on_hangup(stop);
-    let endpoint = super::open::endpoint(&flags.common, Some(&protection), rights)?;
+    let endpoint = super::open::server(&flags.common, &protection, rights)?;
     endpoint.announce(&name, "perf")?;
-    endpoint.listen().map_err(Failure::local)?;
     let (mac, flag, described) = (endpoint.mac(), protection.flag(), protection.describe());
     show::status(&format!("serving as {name} ({mac}), {described}; over there: farwire perf {flag}{name}"));
     let json = flags.common.json;

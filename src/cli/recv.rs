@@ -41,14 +41,13 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
     let name = super::own_name(flags.name.as_ref())?;
     let protection = Protection::of_server(&flags.common, rights.user())?;
     protection.renew_on_hangup(stop);
-    let endpoint = super::open::endpoint(&flags.common, Some(&protection), rights)?;
+    let endpoint = super::open::server(&flags.common, &protection, rights)?;
     if let Some(user) = &flags.user {
         try_out(&target).map_err(|Failure { message, .. }| {
             Failure::local(format!("--user {user}: {message}; user {user} must be able to reach it and to write there"))
         })?;
     }
     endpoint.announce(&name, "recv")?;
-    endpoint.listen().map_err(Failure::local)?;
     show::status(&format!(
         "receiving into {} as {name} ({}), {}; over there: farwire send {}PATH {name}",
         if target == Target::Stdout { "standard output".to_owned() } else { flags.dir.display().to_string() },

@@ -55,14 +55,16 @@ pub struct EngineConfig {
     pub proto: Config,
     /// The 802.1Q tag that we send with and expect, if any.
     pub vlan: Option<Vlan>,
+    /// Where connections that peers open go, from the first frame on; `None` refuses them until `Command::Listen`.
+    pub incoming: Option<Sender<ConnPort>>,
     /// Drawn at random by the caller: keys of cookies and reset tokens, nonces, connection generations.
     pub seed: [u8; 32],
 }
 
 impl fmt::Debug for EngineConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EngineConfig { proto, vlan, seed: _ } = self;
-        write!(f, "EngineConfig {{ {proto:?}, {vlan:?} }}")
+        let EngineConfig { proto, vlan, incoming, seed: _ } = self;
+        write!(f, "EngineConfig {{ {proto:?}, {vlan:?}, listening: {} }}", incoming.is_some())
     }
 }
 
@@ -139,7 +141,8 @@ impl<L: Link> Engine<L> {
         let frames = caps.frames;
         let most_waiting = config.proto.max_connections;
         let ethernet = Ethernet { dst: caps.mac, src: caps.mac, vlan: config.vlan, ethertype: config.proto.ethertype };
-        let endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
+        let mut endpoint = Endpoint::new(config.proto, caps.mac, caps.mtu, (frames, rx_frames), config.seed);
+        endpoint.set_listening(config.incoming.is_some());
         Engine {
             endpoint,
             ethernet,
@@ -154,7 +157,7 @@ impl<L: Link> Engine<L> {
             by_slot: Vec::new(),
             conns: BTreeMap::new(),
             connecting: BTreeMap::new(),
-            incoming: None,
+            incoming: config.incoming,
             most_waiting,
             queries: None,
             hungry: VecDeque::new(),

@@ -295,7 +295,9 @@ impl Connection {
                 }
             }
             Item::Close { code, reason } => {
-                let why = CloseReason::Peer { code, reason: reason.to_owned() };
+                // It is shown to people: a line break in it would make a line of its own in a log.
+                let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                let why = CloseReason::Peer { code, reason };
                 self.apply(cx, Life::PeerClosed, if code == code::FINISHED { CloseReason::Finished } else { why });
             }
             Item::Probe => self.received.on_urgent(),

@@ -77,12 +77,16 @@ impl Sealing {
 
 impl Connection {
     /// Somebody says, without proof, that the peer has forgotten the connection: to be asked, if that was not just
-    /// done. `nonce` is random.
+    /// done. `nonce` is random. The first one stays: with a new one in each question, whoever sends such packets all
+    /// the time would make the true answer, a round trip later, one to a question that is no longer asked. A peer that
+    /// has forgotten a connection never knows it again, so one "no" is good for ever.
     pub(super) fn doubt(&mut self, now: Nanos, nonce: u64) {
         let Some(sealing) = &mut self.sealing else { return };
         let ask = &mut sealing.ask;
-        if ask.nonce == 0 || now.saturating_sub(ask.asked_ns) >= ASK_EVERY_NS {
+        if ask.nonce == 0 {
             *ask = Question { nonce: nonce.max(1), due: true, asked_ns: now };
+        } else if now.saturating_sub(ask.asked_ns) >= ASK_EVERY_NS {
+            (ask.due, ask.asked_ns) = (true, now);
         }
     }
 

@@ -70,7 +70,7 @@ impl Host {
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&(index as u64).to_le_bytes());
         key[16..24].copy_from_slice(&life.to_le_bytes());
-        let config = EngineConfig { proto: plan.proto.clone(), vlan: None, seed: key };
+        let config = EngineConfig { proto: plan.proto.clone(), vlan: None, incoming: None, seed: key };
         let rang = Arc::new(Rang::default());
         let doorbell = Doorbell::new(rang.clone().into());
         let ((commands, orders), (opened, incoming)) = (unbounded(), unbounded());

@@ -86,6 +86,20 @@ impl Eve {
         Eve { heard, over, ear: Some(ear) }
     }
 
+    /// The same once something was heard in both directions.
+    pub fn heard_both_ways(&self) -> MutexGuard<'_, Heard> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let heard = self.heard();
+            if heard.ways.iter().all(|way| way.header.is_some()) {
+                return heard;
+            }
+            assert!(Instant::now() < deadline, "nothing was heard in one direction");
+            drop(heard);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap()
     }

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -315,9 +316,12 @@ impl Running {
         self.signal(Signal::SIGHUP);
     }
 
-    // `ip netns exec` becomes the command, so its process is the one.
+    // `ip netns exec` becomes the command, so its process is the one. If it is over by itself, its exit code tells.
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        match kill(Pid::from_raw(self.child.id() as i32), signal) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => panic!("{signal} to {}: {error}", self.child.id()),
+        }
     }
 
     fn told(&mut self, code: Option<i32>) -> Told {

@@ -55,7 +55,7 @@ impl Host {
         let (commands, receiver) = unbounded();
         let (incoming, accepted) = unbounded();
         commands.send(Command::Listen { incoming })?;
-        let config = EngineConfig { proto, vlan: None, seed: [seed; 32] };
+        let config = EngineConfig { proto, vlan: None, incoming: None, seed: [seed; 32] };
         let engine = Engine::new(Opaque(link), config, receiver, Doorbell::new(Waker::noop().clone()));
         Ok(Host { engine, commands, incoming: accepted })
     }

@@ -45,7 +45,7 @@ impl Host {
         let (incoming, accepted) = unbounded();
         commands.send(Command::Listen { incoming }).expect("the engine is there");
         let doorbell = Doorbell::new(Waker::noop().clone());
-        let config = EngineConfig { proto, vlan: None, seed: [seed; 32] };
+        let config = EngineConfig { proto, vlan: None, incoming: None, seed: [seed; 32] };
         Host {
             engine: Engine::new(link, config, orders, doorbell.clone()),
             hands,

@@ -41,7 +41,7 @@ fn host(link: Rough, seed: u8, proto: Config, waker: Waker) -> Host {
     let mac = link.caps().mac;
     let (commands, receiver) = unbounded();
     let doorbell = Doorbell::new(waker);
-    let config = EngineConfig { proto, vlan: None, seed: [seed; 32] };
+    let config = EngineConfig { proto, vlan: None, incoming: None, seed: [seed; 32] };
     let (incoming, accepted) = unbounded();
     commands.send(Command::Listen { incoming }).unwrap();
     Host { engine: Engine::new(link, config, receiver, doorbell), commands, incoming: accepted, mac }

@@ -40,7 +40,7 @@ use crate::wire::{Header, PacketType, Ping};
 use discovery::Discovery;
 use identity::Identity;
 use rates::Rates;
-use replies::{Hints, Reply};
+use replies::{Answered, Hints, Reply};
 
 /// Granularity of the timers. Finer than any pacing interval that matters, coarse enough for a wheel of few slots.
 const TICK_NS: Nanos = MICROSECOND;
@@ -96,6 +96,8 @@ pub struct Endpoint {
     replied: usize,
     /// Replies to who has proved nothing.
     hints: Hints,
+    /// Replies to who has proved who it is, or repeats who has.
+    answered: Answered,
     rates: Rates,
     listening: bool,
     discovery: Discovery,
@@ -132,6 +134,7 @@ impl Endpoint {
             replies: VecDeque::new(),
             replied: 0,
             hints: Hints::default(),
+            answered: Answered::new(),
             rates,
             listening: false,
             discovery: Discovery::default(),
@@ -168,7 +171,7 @@ impl Endpoint {
             PacketType::Reset => self.on_reset(now, packet),
             PacketType::Query => self.on_query(now, packet),
             PacketType::Announce => self.on_announce(packet),
-            PacketType::Ask => self.on_ask(packet),
+            PacketType::Ask => self.on_ask(now, packet),
             PacketType::Version => self.on_version(now, packet),
         }
     }

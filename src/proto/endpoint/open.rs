@@ -66,7 +66,8 @@ impl Endpoint {
             self.counters.drop_unsealed += 1;
             let (dst, conn, number) = (src, open.conn, open.nonce);
             self.hint(now, Reply::Reset { dst, conn, number, why: Reset::KeyRequired });
-        } else if self.is_known_open(src, (open.conn, open.nonce)) {
+        } else if let Some(slot) = self.known_open(src, (open.conn, open.nonce)) {
+            self.accept_again(slot);
         } else if !self.listening {
             self.refuse(src, &open, Reset::NotListening);
         } else if self.must_ask_cookie() && !self.proves(now, src, (open.conn, open.nonce), open.cookie) {
@@ -82,18 +83,19 @@ impl Endpoint {
         Verdict::Free
     }
 
-    /// An open that came before: the answer, if it is waited for.
-    pub(super) fn is_known_open(&mut self, src: MacAddr, (conn, nonce): (ConnId, u64)) -> bool {
-        let Some(&slot) = self.by_peer.get(&(src.octets(), conn.0)) else { return false };
-        if self.conns[slot as usize].nonce != nonce {
-            return false;
-        }
+    /// The connection that this open made, when it came before.
+    pub(super) fn known_open(&self, src: MacAddr, (conn, nonce): (ConnId, u64)) -> Option<u32> {
+        let slot = *self.by_peer.get(&(src.octets(), conn.0))?;
+        (self.conns[slot as usize].nonce == nonce).then_some(slot)
+    }
+
+    /// The answer again, if it is waited for.
+    fn accept_again(&mut self, slot: u32) {
         if self.conns[slot as usize].state == State::AcceptSent {
             self.reply(Reply::Accept { slot });
         } else {
             self.counters.drop_replayed += 1;
         }
-        true
     }
 
     pub(super) fn on_cookie(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
@@ -293,10 +295,11 @@ impl Endpoint {
         let side = (Side::Responder, Some(open.nonce));
         let slot = self.insert(now, (src, open.conn), side, (local, open.params));
         self.admitted(slot, src, open.conn);
+        self.reply(Reply::Accept { slot });
         true
     }
 
-    /// A half-open connection is in its slot: it is answered.
+    /// A half-open connection is in its slot, to be answered.
     pub(super) fn admitted(&mut self, slot: u32, src: MacAddr, conn: ConnId) {
         self.by_peer.insert((src.octets(), conn.0), slot);
         let half = &mut self.conns[slot as usize];
@@ -304,7 +307,6 @@ impl Endpoint {
         half.half_open_window = Some(window);
         self.half_open += 1;
         self.budget.on_half_open(window);
-        self.reply(Reply::Accept { slot });
         self.mark_ready(slot);
     }
 

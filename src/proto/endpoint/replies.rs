@@ -5,6 +5,7 @@ use super::rates::Bucket;
 use super::{Endpoint, Packet};
 use crate::base::time::MILLISECOND;
 use crate::base::{ConnId, MacAddr, Nanos};
+use crate::wire::sealed::MAC_LEN;
 use crate::wire::version::emit_version;
 use crate::wire::{Announce, CookieReply, Header, PacketType, Reset, SealedCookie, SealedReset, VERSION};
 
@@ -29,6 +30,33 @@ pub(super) struct Hints {
     resets: Bucket,
     versions: Bucket,
     announcements: Bucket,
+}
+
+/// From one answer to a packet that bears a right MAC to the next to the very same packet. Who sent it first repeats it
+/// after 200 ms at the soonest; others may have recorded it. Shorter lets them have more answers, longer than the pause
+/// between two tries would leave honest ones unanswered.
+pub(super) const SAME_EVERY_NS: Nanos = 20 * MILLISECOND;
+/// Answered packets that are remembered, so that a recorded one is not answered as often as it comes: more than there
+/// are connections. Fewer forget sooner, more take memory.
+const ANSWERED: usize = 1024;
+/// Which packets with a right MAC were answered of late, and when, by the beginning of their MAC.
+pub(super) struct Answered(Vec<(u64, Nanos)>);
+
+impl Answered {
+    pub fn new() -> Answered {
+        Answered(vec![(0, 0); ANSWERED])
+    }
+
+    /// Whether the packet with this MAC may be answered now; if so, it counts.
+    pub fn admit(&mut self, now: Nanos, mac: &[u8; MAC_LEN]) -> bool {
+        let name = u64::from_le_bytes(*mac.first_chunk().unwrap_or(&[0; 8]));
+        let (last, at) = &mut self.0[name as usize % ANSWERED];
+        if *last == name && now.saturating_sub(*at) < SAME_EVERY_NS {
+            return false;
+        }
+        (*last, *at) = (name, now);
+        true
+    }
 }
 
 /// An answer to be sent that needs no connection, or only its slot.
@@ -62,6 +90,16 @@ impl Endpoint {
         };
         if kind.admit(now, HINT_EVERY_NS) {
             self.queue(reply, MAX_REPLIES_AND_HINTS);
+        } else {
+            self.counters.tx_answers_dropped += 1;
+        }
+    }
+
+    /// Queues a reply to a packet with this MAC, which was right, unless that was just answered: others can send it
+    /// again as often as they like.
+    pub(super) fn answer(&mut self, now: Nanos, mac: &[u8; MAC_LEN], reply: Reply) {
+        if self.answered.admit(now, mac) {
+            self.reply(reply);
         } else {
             self.counters.tx_answers_dropped += 1;
         }

@@ -102,30 +102,37 @@ impl Endpoint {
         let way = (src, self.identity.mac);
         if !key.reply().is_mac(Subject::Open, way, &open.covered(), &open.mac) {
             self.counters.drop_unauthentic += 1;
-        } else if self.is_known_open(src, (conn, number)) {
-        } else if self.is_taken(src, conn) {
+        } else if let Some(slot) = self.half_open_by(src, (conn, number)) {
+            self.answer(now, &open.mac, Reply::Accept { slot });
+        } else if self.is_taken(src, (conn, number)) {
             self.counters.drop_replayed += 1;
         } else if !self.listening {
-            self.refuse_sealed(&key, src, open, Reset::NotListening);
+            self.refuse_sealed(now, &key, src, open, Reset::NotListening);
         } else if self.must_ask_cookie() && !self.proves(now, src, (conn, number), open.cookie) {
             let cookie = self.identity.cookie(now, src, conn, number);
             let mut reply = SealedCookie { nonce: number, cookie, mac: [0; 16] };
             reply.mac = key.reply().mac(Subject::Cookie, (self.identity.mac, src), &reply.covered());
-            self.reply(Reply::SealedCookie { dst, conn, reply });
+            self.answer(now, &open.mac, Reply::SealedCookie { dst, conn, reply });
         } else if !self.rates.admit(now, src, &self.config) {
             self.counters.drop_open_rate += 1;
         } else if let Err(why) = self.admit_sealed(now, src, open, &key) {
             self.counters.refused_connections += 1;
-            self.refuse_sealed(&key, src, open, why);
+            self.refuse_sealed(now, &key, src, open, why);
         }
+    }
+
+    /// The half-open connection that this open made.
+    fn half_open_by(&self, src: MacAddr, open: (ConnId, u64)) -> Option<u32> {
+        self.known_open(src, open).filter(|&slot| self.conns[slot as usize].state == State::AcceptSent)
     }
 
     /// Whether a connection that was proved bears this id of its peer's. An open of another nonce under it is from
     /// another life of the peer: one that was recorded, or of a restarted peer that drew an id again (1 in 2^26), which
     /// comes in when the old connection is over. It must not take that one's place, where resets are looked up.
-    fn is_taken(&self, src: MacAddr, conn: ConnId) -> bool {
-        let slot = self.by_peer.get(&(src.octets(), conn.0));
-        slot.is_some_and(|&slot| self.conns[slot as usize].state.is_established())
+    fn is_taken(&self, src: MacAddr, open: (ConnId, u64)) -> bool {
+        let slot = self.by_peer.get(&(src.octets(), open.0.0));
+        let proved = slot.is_some_and(|&slot| self.conns[slot as usize].state.is_established());
+        proved || self.known_open(src, open).is_some()
     }
 
     fn admit_sealed(&mut self, now: Nanos, src: MacAddr, open: &SealedOpen, key: &Arc<NamedKey>) -> Result<(), Reset> {
@@ -159,6 +166,7 @@ impl Endpoint {
         sealing.protection = Some(Protection::new(secrets, cipher, false, self.config.rekey, now));
         conn.sealing = Some(Box::new(sealing));
         self.admitted(slot, src, open.conn);
+        self.answer(now, &open.mac, Reply::Accept { slot });
         Ok(())
     }
 
@@ -243,7 +251,7 @@ impl Endpoint {
     }
 
     /// Somebody asks whether we still know a connection. Only a "no" is answered: who has it need not be told.
-    pub(super) fn on_ask(&mut self, packet: &Packet<'_>) -> Verdict {
+    pub(super) fn on_ask(&mut self, now: Nanos, packet: &Packet<'_>) -> Verdict {
         let Ok(ask) = Ask::parse(packet.body) else {
             self.counters.drop_malformed += 1;
             return Verdict::Free;
@@ -263,16 +271,16 @@ impl Endpoint {
             Some(key) => {
                 let why = Reset::UnknownConnection;
                 let mac = key.reply().mac(Subject::Gone, ways.1, &about(why, conn, number));
-                self.reply(Reply::SealedReset { dst, conn, number, reset: SealedReset { why, mac } });
+                self.answer(now, &ask.mac, Reply::SealedReset { dst, conn, number, reset: SealedReset { why, mac } });
             }
         }
         Verdict::Free
     }
 
-    fn refuse_sealed(&mut self, key: &NamedKey, dst: MacAddr, open: &SealedOpen, why: Reset) {
+    fn refuse_sealed(&mut self, now: Nanos, key: &NamedKey, dst: MacAddr, open: &SealedOpen, why: Reset) {
         let (conn, number) = (open.conn, open.nonce);
         let mac = key.reply().mac(Subject::Refusal, (self.identity.mac, dst), &about(why, conn, number));
-        self.reply(Reply::SealedReset { dst, conn, number, reset: SealedReset { why, mac } });
+        self.answer(now, &open.mac, Reply::SealedReset { dst, conn, number, reset: SealedReset { why, mac } });
     }
 
     /// Whether a connection's peer made this MAC, or who else holds its key.
