@@ -205,7 +205,9 @@ impl<L: Link> Engine<L> {
     fn feed(&mut self, index: usize) -> bool {
         let Some(end) = self.streams.get_mut(index) else { return true };
         let queued = end.slot.map_or(0, |slot| self.endpoint.queued(slot));
-        let wanted = end.shared.wanted.load(Ordering::Acquire) as usize;
+        // Taken out before anything is granted: an application that uses a grant at once may want the next one before
+        // we are done here, and that wish must not be wiped out with this one.
+        let wanted = end.shared.wanted.swap(0, Ordering::AcqRel) as usize;
         if wanted == 0 || end.slot.is_none() || end.send_gone {
             end.hungry = false;
             return true;
@@ -231,8 +233,10 @@ impl<L: Link> Engine<L> {
         let enough = have + given >= wanted.min(QUEUE_FRAMES) || (have + given > 0 && queued <= BURST);
         if enough {
             end.hungry = false;
-            end.shared.wanted.store(0, Ordering::Release);
             end.shared.send_waker.wake();
+        } else {
+            // Unless there is a newer wish. One that was taken back meanwhile costs a few grants that nobody needs yet.
+            let _ = end.shared.wanted.compare_exchange(0, wanted as u32, Ordering::AcqRel, Ordering::Relaxed);
         }
         enough
     }

@@ -55,7 +55,7 @@ pub struct StreamShared {
     pub recv_waker: AtomicWaker,
     /// Whether the stream is in the doorbell's list.
     pub listed: AtomicBool,
-    /// Frames that the application waits for (it found too few grants).
+    /// Frames that the application waits for (it found too few grants). The engine takes the number out.
     pub wanted: AtomicU32,
     /// Messages that a waiting reader would like to find when it is woken; fewer come after a short while, or at the
     /// stream's end. 0 or 1: woken at once.

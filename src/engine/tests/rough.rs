@@ -27,6 +27,8 @@ pub(super) struct Rough {
     /// Frames that arrive beside those of the peer.
     pub(super) forged: VecDeque<Vec<u8>>,
     pub(super) listener: Option<Listener>,
+    /// What happens at the same time as the engine takes a frame, on another core.
+    pub(super) meanwhile: Option<Box<dyn FnMut() + Send>>,
     /// Takes no frames: an interface that is down.
     pub(super) jammed: bool,
     /// Says so whenever it is kicked.
@@ -44,6 +46,7 @@ impl Rough {
             now: 0,
             forged: VecDeque::new(),
             listener: None,
+            meanwhile: None,
             jammed: false,
             broken: false,
         }
@@ -90,6 +93,9 @@ impl Link for Rough {
         self.inner.caps()
     }
     fn alloc(&mut self) -> Option<Frame> {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile();
+        }
         self.inner.alloc()
     }
     fn free(&mut self, frame: Frame) {

@@ -153,3 +153,22 @@ fn streams_that_nobody_accepts_are_refused_beyond_what_a_peer_may_have_open() {
     assert_eq!(theirs.streams.len(), 8);
     assert!(world.b.engine.endpoint.counters().refused_streams > 80);
 }
+
+/// The application uses a grant as soon as it sees it, and wants another one while the engine still grants.
+#[test]
+fn a_wish_in_the_middle_of_a_grant_is_heard() {
+    let mut world = World::new(MemoryConfig::default(), Config::default());
+    let (_conns, mut stream, _peer) = world.connect_stream();
+    world.steps(MICROSECOND * 100);
+    while stream.send.grants.pop().is_ok() {}
+    stream.send.shared.wanted.store(1, Ordering::Release);
+    stream.send.notify();
+    let shared = stream.send.shared.clone();
+    world.a.engine.link.meanwhile = Some(Box::new(move || shared.wanted.store(1, Ordering::Release)));
+    world.step();
+    world.a.engine.link.meanwhile = None;
+    assert!(stream.send.grants.pop().is_ok(), "what was wanted first");
+    stream.send.notify();
+    world.steps(MICROSECOND * 100);
+    assert!(stream.send.grants.pop().is_ok(), "what was wanted meanwhile");
+}
