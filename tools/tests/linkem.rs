@@ -132,12 +132,14 @@ fn frames_are_lost_doubled_delayed_and_damaged_as_often_as_was_said() {
     assert_eq!(ended_again.number("to_right/sent/frames"), ended.number("to_right/sent/frames"));
     assert!(again.iter().all(same) && share(again.len()) > 0.88, "the same seed loses the same frames");
 
-    let (received, _) = run("--duplicate 20% --reorder 10%/2ms");
+    let (received, ended) = run("--duplicate 20% --reorder 10%/2ms");
     let (mut distinct, mut overtaken) = (received.clone(), 0);
     distinct.sort();
     distinct.dedup();
-    assert_eq!(distinct.len() as u32, count, "nothing is lost");
-    assert!((share(received.len()) - 1.2).abs() < 0.015, "{} arrived", received.len());
+    let sent = ended.number("to_right/sent/frames") as usize;
+    assert!((share(sent) - 1.2).abs() < 0.015, "{sent} sent on");
+    assert!(received.len() <= sent && share(sent - received.len()) < 0.03, "{} of {sent} arrived", received.len());
+    assert!(share(distinct.len()) > 0.97, "nothing is lost on the link");
     let mut highest = 0;
     for number in &received {
         overtaken += usize::from(*number < highest);
