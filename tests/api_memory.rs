@@ -210,6 +210,16 @@ fn who_can_not_be_reached_is_named_with_the_reason() {
 }
 
 #[test]
+fn who_listens_from_the_start_lets_in_whoever_asks() {
+    within("a connection before anybody accepts", PATIENCE, || {
+        let (here, there) = Endpoint::memory_pair(EndpointConfig::insecure().listening()).unwrap();
+        let connection = here.connect(there.mac()).unwrap();
+        assert_eq!(there.accept().unwrap().peer(), here.mac());
+        assert_eq!(connection.peer(), there.mac());
+    });
+}
+
+#[test]
 fn names_are_announced_discovered_and_resolved() {
     within("discovery", PATIENCE, || {
         let (here, there) = Endpoint::memory_pair(EndpointConfig::insecure()).unwrap();

@@ -75,3 +75,23 @@ fn waited(began: Instant, pause: Duration, stopped: impl Fn() -> bool) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Endpoint, EndpointConfig};
+
+    #[test]
+    fn the_pause_is_kept_from_run_to_run_and_an_interrupt_ends_it() {
+        let (to, from) = Endpoint::memory_pair(EndpointConfig::insecure().listening()).unwrap();
+        let connection = to.connect(from.mac()).unwrap();
+        let plan = PingPlan { count: 3, size: 60, interval: Duration::from_millis(300) };
+        let began = Instant::now();
+        let result = run(&connection, plan, || false).unwrap();
+        assert_eq!((result.sent, result.received), (3, 3));
+        assert!(began.elapsed() >= 2 * plan.interval, "{:?}", began.elapsed());
+        let hurried = PingPlan { interval: Duration::from_secs(1000), ..plan };
+        let began = Instant::now();
+        assert_eq!(run(&connection, hurried, || began.elapsed() > plan.interval).unwrap().sent, 1);
+    }
+}
