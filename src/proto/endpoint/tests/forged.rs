@@ -5,7 +5,7 @@ use super::sealed::{answer, give_up, key, opens, pair, with_keys};
 use super::*;
 use crate::base::time::MILLISECOND;
 use crate::crypto::Subject;
-use crate::wire::{Ask, CookieReply, SealedAccept, SealedCookie, SealedReset};
+use crate::wire::{CookieReply, SealedAccept, SealedCookie, SealedReset};
 
 const PARAMS: Params = Params { mtu: 1500, streams: 9, idle_timeout_ms: 0, conn_credit: 999, stream_credit: 1 << 20 };
 
