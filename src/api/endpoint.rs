@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use super::config::{EndpointConfig, Step, check_ethertype};
 use super::connection::Connection;
 use super::error::{AcceptError, EndpointStopped, OpenError};
-use crate::base::{MacAddr, Rate};
+use crate::base::{MacAddr, Nanos, Rate};
 use crate::crypto::Keyring;
 use crate::engine::port::{Command, ConnPort, ConnectOptions, Doorbell, Snapshot};
 use crate::link::memory::{self, MemoryConfig};
@@ -46,7 +46,8 @@ use crate::xdp::{XdpConfig, XdpLink};
 /// ```
 pub struct Endpoint {
     worker: Worker,
-    config: EndpointConfig,
+    /// Of the settings nothing else: keys among them would stay here when they have been taken back.
+    connect_timeout_ns: Nanos,
     /// Connections that peers have opened, once we listen.
     incoming: Mutex<Option<Receiver<ConnPort>>>,
     /// Held by whoever asks who is on the link.
@@ -130,7 +131,9 @@ impl Endpoint {
                 start(tee.map_err(|error| OpenError::Capture { path: path.clone(), error })?, &config, incoming)?
             }
         };
-        Ok(Endpoint { worker, config, incoming: Mutex::new(accepted), asking: Mutex::new(()), notes: Vec::new() })
+        let connect_timeout_ns = config.proto.connect_timeout_ns;
+        let (incoming, asking) = (Mutex::new(accepted), Mutex::new(()));
+        Ok(Endpoint { worker, connect_timeout_ns, incoming, asking, notes: Vec::new() })
     }
 
     /// Our own address.
@@ -154,7 +157,7 @@ impl Endpoint {
     /// When the peer can't be reached or refuses, or the endpoint is gone.
     pub fn connect(&self, peer: MacAddr) -> Result<Connection, ConnectError> {
         let (reply, answer) = bounded(1);
-        let options = ConnectOptions { peer, timeout_ns: self.config.proto.connect_timeout_ns };
+        let options = ConnectOptions { peer, timeout_ns: self.connect_timeout_ns };
         self.remote().send(Command::Connect { options, reply });
         let port = answer.recv().map_err(|_| match self.worker.why_ended() {
             Some(failure) => ConnectError::Link(failure.to_owned()),

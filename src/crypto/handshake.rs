@@ -39,8 +39,7 @@ impl Initiation {
         rng: &mut Drbg,
         message: &mut [u8],
     ) -> Result<Initiation, HandshakeError> {
-        let psk = key.psk();
-        let builder = builder(rng).psk(0, &psk).and_then(|builder| builder.prologue(prologue));
+        let builder = builder(rng).psk(0, key.psk()).and_then(|builder| builder.prologue(prologue));
         let mut noise = builder.and_then(Builder::build_initiator).map_err(|_| HandshakeError)?;
         match noise.write_message(payload, message) {
             Ok(len) if len == message.len() => Ok(Initiation(noise)),
@@ -70,8 +69,7 @@ impl Response {
         rng: &mut Drbg,
         payload: &mut [u8],
     ) -> Result<Response, HandshakeError> {
-        let psk = key.psk();
-        let builder = builder(rng).psk(0, &psk).and_then(|builder| builder.prologue(prologue));
+        let builder = builder(rng).psk(0, key.psk()).and_then(|builder| builder.prologue(prologue));
         let mut noise = builder.and_then(Builder::build_responder).map_err(|_| HandshakeError)?;
         read(&mut noise, message, payload)?;
         Ok(Response(noise))

@@ -13,19 +13,17 @@ pub struct NamedKey {
     pub name: String,
     /// The key.
     pub key: Key,
-    reply: ReplyKey,
 }
 
 impl NamedKey {
     /// `key`, known as `name`.
     pub fn new(name: impl Into<String>, key: Key) -> NamedKey {
-        let reply = key.reply_key();
-        NamedKey { name: name.into(), key, reply }
+        NamedKey { name: name.into(), key }
     }
 
     /// What packets outside of a connection are authenticated with.
     pub fn reply(&self) -> &ReplyKey {
-        &self.reply
+        self.key.reply()
     }
 }
 

@@ -30,12 +30,17 @@ pub enum Subject {
 }
 
 /// The key of these MACs, derived from a pre-shared key.
-#[derive(Clone)]
+#[derive(Default)]
 pub struct ReplyKey(Secret);
 
 impl ReplyKey {
-    pub(super) fn new(secret: Secret) -> ReplyKey {
-        ReplyKey(secret)
+    pub(super) fn secret(&self) -> &Secret {
+        &self.0
+    }
+
+    /// Where to put it, before it is used.
+    pub(super) fn secret_mut(&mut self) -> &mut Secret {
+        &mut self.0
     }
 
     /// The MAC over `bytes`, from one address to another.
@@ -71,12 +76,13 @@ mod tests {
     #[test]
     fn a_mac_is_about_one_thing_one_way_under_one_key() {
         let (a, b) = (MacAddr::new(2, 0, 0, 0, 0, 1), MacAddr::new(2, 0, 0, 0, 0, 2));
-        let key = Key::from_bytes([1; 32]).reply_key();
+        let [key, other] = [1, 2].map(|n| Key::from_bytes([n; 32]));
+        let key = key.reply();
         let mac = key.mac(Subject::Cookie, (a, b), b"text");
         assert!(key.is_mac(Subject::Cookie, (a, b), b"text", &mac));
         assert!(!key.is_mac(Subject::Open, (a, b), b"text", &mac));
         assert!(!key.is_mac(Subject::Cookie, (b, a), b"text", &mac));
         assert!(!key.is_mac(Subject::Cookie, (a, b), b"texT", &mac));
-        assert!(!Key::from_bytes([2; 32]).reply_key().is_mac(Subject::Cookie, (a, b), b"text", &mac));
+        assert!(!other.reply().is_mac(Subject::Cookie, (a, b), b"text", &mac));
     }
 }

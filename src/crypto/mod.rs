@@ -25,11 +25,17 @@ type Secret = zeroize::Zeroizing<[u8; 32]>;
 
 /// A secret derived from another one, for one purpose, which `context` names.
 fn derive(context: &str, from: &[u8]) -> Secret {
+    let mut out = Secret::default();
+    derive_into(context, from, &mut out);
+    out
+}
+
+/// The same where it is to be: a secret that is moved stays behind where it was.
+fn derive_into(context: &str, from: &[u8], out: &mut Secret) {
     let mut hasher = blake3::Hasher::new_derive_key(context);
     hasher.update(from);
-    let (mut out, mut stream) = (Secret::default(), hasher.finalize_xof());
+    let mut stream = hasher.finalize_xof();
     stream.fill(out.as_mut());
     zeroize::Zeroize::zeroize(&mut hasher);
     zeroize::Zeroize::zeroize(&mut stream);
-    out
 }
