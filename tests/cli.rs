@@ -235,13 +235,22 @@ fn a_key_is_looked_for_where_users_name_it() {
     fs::write(&config, "key = \"of-config.key\"").unwrap();
     names(ping(None, &[]), &["xdg/farwire/of-config.key", "(named by ", "config.toml)"]);
     names(ping(Some(""), &[]), &["of-config.key"]);
-    names(ping(Some("of-variable.key"), &[]), &["of-variable.key: No such file", "(named by FARWIRE_KEY_FILE)"]);
+    names(
+        ping(Some("of-variable.key"), &[]),
+        &["of-variable.key: No such file", "farwire keygen of-variable.key", "(named by FARWIRE_KEY_FILE)"],
+    );
     names(ping(Some("of-variable.key"), &["--key", "of-flag.key"]), &["of-flag.key: No such file"]);
     names(ping(Some("of-variable.key"), &["--insecure"]), &["fwnosuch0"]);
     fs::write(&config, "key = \"../../test.key\"").unwrap();
     names(ping(None, &[]), &["fwnosuch0"]);
     fs::write(&config, "kee = 1").unwrap();
     names(ping(None, &[]), &["config.toml", "unknown field `kee`"]);
+    fs::write(&config, "key = \"\"").unwrap();
+    names(ping(None, &[]), &["config.toml", "names no file"]);
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    names(ping(None, &[]), &["config.toml: it is no text file"]);
+    fs::remove_file(&config).unwrap();
 }
 
 #[test]

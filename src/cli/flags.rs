@@ -27,7 +27,7 @@ pub enum Command {
     /// Receive files and directories, from many senders, until stopped
     ///
     /// With a directory of keys each sender is shown by the name of its key. SIGHUP reads the keys anew: whoever uses
-    /// one that is gone is cut off. If the new ones can't be taken, the old ones stay.
+    /// one that is gone is cut off. A file that can't be taken keeps the key that it had, whatever the others are like.
     ///
     /// Until it is whole, synced and verified, a file is called .farwire-….part. A transfer that breaks off removes its
     /// parts; only a receiver that was killed leaves some behind: what was on its way, and what waited to be synced.
@@ -233,7 +233,7 @@ pub struct Common {
     ///
     /// Else FARWIRE_KEY_FILE names it, else `key = "PATH"` in ~/.config/farwire/config.toml or
     /// /etc/farwire/config.toml. Of a directory recv and perf server take every key; other commands take the one that
-    /// bears the peer's name, or the only one. doctor and discover need none.
+    /// bears the peer's name. doctor and discover need none.
     #[arg(long, value_name = "FILE|DIR")]
     pub key: Option<PathBuf>,
     /// Do without a key: whoever is on the link can read and change everything. Both hosts must say it

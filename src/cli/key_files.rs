@@ -1,13 +1,15 @@
 //! Key files: one of them, or a directory of them, read and judged. What a key is made of is shown nowhere.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User, geteuid};
 use zeroize::Zeroizing;
 
+use super::show::quoted;
+use super::small_file::SmallFile;
 use crate::api::{Key, KeyError, NamedKey};
 
 /// What the files of a set are called: `NAME.key`.
@@ -23,7 +25,7 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// It can't be read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}{}", path.display(), next_step(path, error))]
     Unreadable {
         /// The file or directory.
         path: PathBuf,
@@ -35,9 +37,10 @@ pub enum KeyFileError {
     NoFile(PathBuf),
     /// Others can read or change it.
     #[error(
-        "{0}: its mode is {mode:04o}, so that others than its owner can {what} the key; say `chmod 600 {0}`, and if \
+        "{}: its mode is {mode:04o}, so that others than its owner can {what} the key; say `chmod 600 {}`, and if \
          somebody may have done so, make a new key",
-        path.display()
+        path.display(),
+        quoted(path)
     )]
     Exposed {
         /// The file.
@@ -49,8 +52,9 @@ pub enum KeyFileError {
     },
     /// Others can put keys into it.
     #[error(
-        "{0}: its mode is {mode:04o}, so that others than its owner can put keys there; say `chmod go-w {0}`",
-        path.display()
+        "{}: its mode is {mode:04o}, so that others than its owner can put keys there; say `chmod go-w {}`",
+        path.display(),
+        quoted(path)
     )]
     Open {
         /// The directory.
@@ -60,8 +64,9 @@ pub enum KeyFileError {
     },
     /// It is somebody else's.
     #[error(
-        "{0}: it belongs to {owner}, not to us ({us}) or root; say `chown {us} {0}` if the key is ours",
-        path.display()
+        "{}: it belongs to {owner}, not to us ({us}) or root; say `chown {us} {}` if the key is ours",
+        path.display(),
+        quoted(path)
     )]
     Foreign {
         /// The file or directory.
@@ -73,15 +78,16 @@ pub enum KeyFileError {
     },
     /// There is no key in it.
     #[error(
-        "{0}: there is no file NAME.key in this directory; make one with `farwire keygen {0}/NAME.key`",
-        path.display()
+        "{}: there is no file NAME.key in this directory; make one with `farwire keygen {}`",
+        path.display(),
+        quoted(&path.join("NAME.key"))
     )]
     Empty {
         /// The directory.
         path: PathBuf,
     },
     /// The peer that it stands for can't be told.
-    #[error("{}: the name of a key file is UTF-8", .0.display())]
+    #[error("{}: the name of a key file is UTF-8; give it another", .0.display())]
     Name(PathBuf),
     /// One key under two names: which peer has it?
     #[error("{} holds the same key as {}; remove one of them", path.display(), other.display())]
@@ -102,46 +108,102 @@ pub enum KeyFileError {
 }
 
 impl KeyFileError {
-    /// Whether it says that nothing is left of what `read` was asked for.
+    /// Whether it says that nothing is left of what was asked for.
     pub fn is_all_gone(&self, asked: &Path) -> bool {
         match self {
             KeyFileError::Empty { .. } => true,
-            KeyFileError::Unreadable { path, error } => path == asked && error.kind() == io::ErrorKind::NotFound,
+            KeyFileError::Unreadable { path, .. } => path == asked && self.is_gone(),
             _ => false,
         }
     }
+
+    /// Whether it says that the file is not there any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, KeyFileError::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// What to do about a file or directory that can't be read.
+fn next_step(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "; copy the key there that the other host has, or, if there is none yet, make one with `farwire keygen {}`",
+            quoted(path)
+        ),
+        io::ErrorKind::PermissionDenied => {
+            let us = name(geteuid());
+            format!("; {us} must own it, and reach its directory: `chown {us} {}`", quoted(path))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A file of a set, and what came of it.
+#[derive(Debug)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Whom its key stands for.
+    pub name: String,
+    /// Its key.
+    pub key: Result<NamedKey, KeyFileError>,
 }
 
 /// The key in a file, or all that are in the files `NAME.key` of a directory, by name; at least one. They may belong to
 /// us, to root, or to `user`.
 ///
 /// # Errors
-/// If one of them is not as a secret should be kept, or is no key, or there is none.
+/// If one of them is not as a secret should be kept, or is no key, or is there twice, or there is none.
 pub fn read(path: &Path, user: Option<Uid>) -> Result<Vec<NamedKey>, KeyFileError> {
+    let mut keys: Vec<(PathBuf, NamedKey)> = Vec::new();
+    for Found { path, key, .. } in read_each(path, user)? {
+        let key = key?;
+        if let Some(other) = twin(&keys, &key) {
+            return Err(KeyFileError::Twice { path, other: other.to_owned() });
+        }
+        keys.push((path, key));
+    }
+    Ok(keys.into_iter().map(|(_, key)| key).collect())
+}
+
+/// The file among these that holds the same key.
+pub fn twin<'a>(keys: &'a [(PathBuf, NamedKey)], key: &NamedKey) -> Option<&'a Path> {
+    let same = keys.iter().find(|(_, other)| other.key.id() == key.key.id());
+    same.map(|(path, _)| path.as_path())
+}
+
+/// The same, each file judged for itself.
+///
+/// # Errors
+/// If there is no file, or the directory is not one that keys should be in.
+pub fn read_each(path: &Path, user: Option<Uid>) -> Result<Vec<Found>, KeyFileError> {
     let stat = fs::metadata(path).map_err(unreadable(path))?;
     if !stat.is_dir() {
         let name = if is_key_file(path) { path.file_stem() } else { path.file_name() };
-        let name = name.ok_or_else(|| KeyFileError::NoFile(path.to_owned()))?;
-        return Ok(vec![NamedKey::new(name.to_string_lossy(), read_key(path, user)?)]);
+        let name = name.ok_or_else(|| KeyFileError::NoFile(path.to_owned()))?.to_string_lossy().into_owned();
+        let key = read_key(path, user).map(|key| NamedKey::new(name.clone(), key));
+        return Ok(vec![Found { path: path.to_owned(), name, key }]);
     }
     let mode = stat.mode() & 0o7777;
     if mode & OTHERS_WRITE != 0 {
         return Err(KeyFileError::Open { path: path.to_owned(), mode });
     }
     check_owner(path, stat.uid(), user)?;
-    let mut keys: Vec<(PathBuf, NamedKey)> = Vec::new();
-    for file in key_files(path)? {
-        let name = file.file_stem().and_then(|name| name.to_str()).ok_or_else(|| KeyFileError::Name(file.clone()))?;
-        let key = NamedKey::new(name, read_key(&file, user)?);
-        if let Some((other, _)) = keys.iter().find(|(_, other)| other.key.id() == key.key.id()) {
-            return Err(KeyFileError::Twice { path: file, other: other.clone() });
-        }
-        keys.push((file, key));
-    }
-    if keys.is_empty() {
+    let files = key_files(path)?;
+    if files.is_empty() {
         return Err(KeyFileError::Empty { path: path.to_owned() });
     }
-    Ok(keys.into_iter().map(|(_, key)| key).collect())
+    Ok(files.into_iter().map(|path| found(path, user)).collect())
+}
+
+fn found(path: PathBuf, user: Option<Uid>) -> Found {
+    let stem = path.file_stem().unwrap_or_default();
+    let name = stem.to_string_lossy().into_owned();
+    let key = match stem.to_str() {
+        Some(name) => read_key(&path, user).map(|key| NamedKey::new(name, key)),
+        None => Err(KeyFileError::Name(path.clone())),
+    };
+    Found { path, name, key }
 }
 
 /// The key files of a directory, by name. Other files are nobody's keys.
@@ -165,14 +227,10 @@ fn is_key_file(path: &Path) -> bool {
 
 /// The file is judged as it was opened: what is put in its place meanwhile is not what is read.
 fn read_key(path: &Path, user: Option<Uid>) -> Result<Key, KeyFileError> {
-    // A pipe would be waited for.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable(path))?;
-    let stat = file.metadata().map_err(unreadable(path))?;
-    if !stat.is_file() {
-        return Err(KeyFileError::NoFile(path.to_owned()));
-    }
-    check_owner(path, stat.uid(), user)?;
-    let mode = stat.mode() & 0o7777;
+    let file = SmallFile::open(path).map_err(unreadable(path))?;
+    let mut file = file.ok_or_else(|| KeyFileError::NoFile(path.to_owned()))?;
+    check_owner(path, file.stat.uid(), user)?;
+    let mode = file.stat.mode() & 0o7777;
     if mode & OTHERS != 0 {
         let what = match (mode & 0o044 != 0, mode & 0o022 != 0) {
             (true, true) => "read and change",
@@ -181,24 +239,13 @@ fn read_key(path: &Path, user: Option<Uid>) -> Result<Key, KeyFileError> {
         };
         return Err(KeyFileError::Exposed { path: path.to_owned(), mode, what });
     }
-    parse(file).map_err(unreadable(path))?.map_err(|error| KeyFileError::Key { path: path.to_owned(), error })
-}
-
-fn parse(mut file: File) -> io::Result<Result<Key, KeyError>> {
     let mut bytes = Zeroizing::new([0; LONGEST]);
-    let mut len = 0;
-    loop {
-        match file.read(&mut bytes[len..]) {
-            Ok(0) => break,
-            Ok(more) => len += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    match std::str::from_utf8(&bytes[..len]) {
-        Ok(text) if len < LONGEST => Ok(Key::parse(text)),
-        _ => Ok(Err(KeyError::NoKey)),
-    }
+    let len = file.read(&mut bytes[..]).map_err(unreadable(path))?;
+    let key = match std::str::from_utf8(&bytes[..len]) {
+        Ok(text) if len < LONGEST => Key::parse(text),
+        _ => Err(KeyError::NoKey),
+    };
+    key.map_err(|error| KeyFileError::Key { path: path.to_owned(), error })
 }
 
 /// Whoever owns a key file can read and replace it.
@@ -220,108 +267,4 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
-
-    use super::*;
-
-    fn text(n: u8) -> String {
-        Key::from_bytes(std::array::from_fn(|at| n + at as u8)).to_text().to_string()
-    }
-
-    fn put(path: &Path, text: &str, mode: u32) {
-        fs::write(path, text).unwrap();
-        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    }
-
-    fn refusal(path: &Path) -> String {
-        read(path, None).map(|keys| keys.len()).unwrap_err().to_string()
-    }
-
-    /// A directory for `names`, each with a key of its own.
-    fn set(names: &[&str]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (n, name) in names.iter().enumerate() {
-            put(&dir.path().join(name), &text(n as u8), 0o600);
-        }
-        dir
-    }
-
-    #[test]
-    fn a_set_is_its_key_files_by_name() {
-        let dir = set(&["b.key", "a.key", "README", ".hidden", "c.key.bak"]);
-        let names: Vec<String> = read(dir.path(), None).unwrap().into_iter().map(|key| key.name).collect();
-        assert_eq!(names, ["a", "b"]);
-        let one = read(&dir.path().join("a.key"), None).unwrap();
-        assert_eq!((one.len(), one[0].name.as_str()), (1, "a"));
-        // Called as one likes, where it is named itself.
-        assert_eq!(read(&dir.path().join("README"), None).unwrap()[0].name, "README");
-        symlink("a.key", dir.path().join("link")).unwrap();
-        assert_eq!(read(&dir.path().join("link"), None).unwrap()[0].key.id(), one[0].key.id());
-    }
-
-    #[test]
-    fn what_others_can_get_at_is_refused_with_the_command_that_mends_it() {
-        let dir = set(&["a.key", "b.key"]);
-        let path = dir.path().join("a.key");
-        for (mode, words) in [
-            (0o640, "0640, so that others than its owner can read the key"),
-            (0o604, "0604"),
-            (0o620, "can change the key"),
-            (0o602, "0602"),
-            (0o666, "can read and change the key"),
-        ] {
-            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            for named in [&path, dir.path()] {
-                let said = refusal(named);
-                assert!(said.contains(words) && said.contains(&format!("chmod 600 {}", path.display())), "{said}");
-            }
-        }
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o400)).unwrap();
-        assert_eq!(read(dir.path(), None).unwrap().len(), 2);
-        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o720)).unwrap();
-        let said = refusal(dir.path());
-        assert!(said.contains("0720") && said.contains("chmod go-w"), "{said}");
-    }
-
-    #[test]
-    fn a_key_of_somebody_else_is_refused() {
-        if !geteuid().is_root() {
-            return;
-        }
-        let dir = set(&["a.key"]);
-        let path = dir.path().join("a.key");
-        chown(&path, Some(65_534), None).unwrap();
-        let said = refusal(dir.path());
-        assert!(
-            said.contains("a.key: it belongs to nobody, not to us (root)") && said.contains("chown root"),
-            "{said}"
-        );
-        // Unless that is who we are going to be.
-        assert_eq!(read(dir.path(), Some(Uid::from_raw(65_534))).unwrap().len(), 1);
-        chown(&path, Some(0), None).unwrap();
-        chown(dir.path(), Some(65_534), None).unwrap();
-        assert!(refusal(dir.path()).contains("it belongs to nobody"));
-    }
-
-    #[test]
-    fn what_is_no_key_and_what_is_there_twice_is_named() {
-        let dir = set(&[]);
-        assert!(refusal(dir.path()).contains("there is no file NAME.key"), "{}", refusal(dir.path()));
-        let (a, b) = (dir.path().join("a.key"), dir.path().join("b.key"));
-        put(&a, &text(7), 0o600);
-        put(&b, &format!("# the same\n{}", text(7)), 0o600);
-        let said = refusal(dir.path());
-        assert!(said.contains("b.key holds the same key as") && said.contains("a.key; remove one"), "{said}");
-        for content in ["", "farwire-key-1:0102", &"#\n".repeat(LONGEST), "\u{e9}"] {
-            put(&b, content, 0o600);
-            let said = refusal(dir.path());
-            assert!(said.contains("b.key: ") && !said.contains("0102"), "{said}");
-        }
-        fs::remove_file(&b).unwrap();
-        fs::create_dir(&b).unwrap();
-        assert!(refusal(dir.path()).contains("b.key: it is no regular file"));
-        assert!(refusal(&dir.path().join("c.key")).contains("No such file"));
-        assert!(refusal(Path::new("/dev/null")).contains("no regular file"));
-    }
-}
+mod tests;

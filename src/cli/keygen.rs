@@ -34,25 +34,28 @@ pub fn run(flags: &flags::Keygen) -> Result<(), Failure> {
         return Ok(());
     }
     to_file(&flags.file, text.as_bytes())?;
-    let file = flags.file.display();
     if flags.json {
-        show::json(&json!({ "command": "keygen", "file": file.to_string(), "key": id }));
+        show::json(&json!({ "command": "keygen", "file": flags.file.display().to_string(), "key": id }));
         return Ok(());
     }
-    show::out(format!("{file}: key {id}"));
-    show::status(&format!(
-        "Copy it to the other host by a way that nobody else can read, for example\n    \
-             scp -p {file} HOST:{file}\n\
-         then say `farwire recv --key {file}` there, and `farwire send --key {file} PATH HOST` here.",
-    ));
+    show::out(format!("{}: key {id}", flags.file.display()));
+    show::status(&hint(&flags.file));
     Ok(())
 }
 
+/// The next steps, as a shell takes them.
+fn hint(file: &Path) -> String {
+    let file = show::quoted(file);
+    format!(
+        "Copy it to the other host by a way that nobody else can read, for example\n    \
+             scp -p {file} HOST:{file}\n\
+         then say `farwire recv --key {file}` there, and `farwire send --key {file} PATH HOST` here.",
+    )
+}
+
 fn random() -> Result<Key, Failure> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(bytes.as_mut())
-        .map_err(|error| Failure::local(format!("the system has no randomness: {error}")))?;
-    Ok(Key::from_bytes(*bytes))
+    let key = Key::fill(|bytes| getrandom::fill(bytes));
+    key.map_err(|error| Failure::local(format!("the system has no randomness: {error}")))
 }
 
 /// A new file that nobody else can read, from the moment on that it is there.
@@ -60,6 +63,13 @@ fn to_file(path: &Path, text: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Failure::local(format!("{0} is there already, and stays; name another file, or remove it", path.display()))
+        }
+        io::ErrorKind::NotFound => {
+            let dir = show::quoted(path.parent().unwrap_or(Path::new(".")));
+            Failure::local(format!("{}: {error}; make its directory first: `mkdir -p {dir}`", path.display()))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Failure::local(format!("{}: {error}; name a file where you may write, or become who may", path.display()))
         }
         _ => Failure::local(format!("{}: {error}", path.display())),
     };
@@ -110,5 +120,16 @@ mod tests {
         made(&other).unwrap();
         assert_ne!(key_files::read(&other, None).unwrap()[0].key.id(), key.key.id());
         assert!(made(&dir.path().join("none/c.key")).unwrap_err().message.contains("none/c.key: No such file"));
+        let said = made(&dir.path().join("no ne/c.key")).unwrap_err().message;
+        assert!(said.contains(&format!("`mkdir -p '{}/no ne'`", dir.path().display())), "{said}");
+    }
+
+    #[test]
+    fn the_next_steps_can_be_put_into_a_shell() {
+        assert!(hint(Path::new("a.key")).contains("scp -p a.key HOST:a.key\n"));
+        let said = hint(Path::new("my keys/$(a).key"));
+        assert!(said.contains("scp -p 'my keys/$(a).key' HOST:'my keys/$(a).key'\n"), "{said}");
+        assert!(said.contains("--key 'my keys/$(a).key'` there"), "{said}");
+        assert!(hint(Path::new("-a.key")).contains("--key ./-a.key`"));
     }
 }

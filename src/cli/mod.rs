@@ -19,6 +19,7 @@ mod privilege;
 mod recv;
 mod send;
 mod show;
+mod small_file;
 mod stop;
 
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use serde_json::json;
 use crate::api::{Connection, Endpoint};
 use exit::Failure;
 use flags::{Cli, Command};
-use stop::Stop;
+use stop::{Hangup, Stop};
 
 /// How long a name is asked for. Long enough for a link of a second's round trip, asked several times.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
@@ -41,7 +42,7 @@ pub fn run() -> ExitCode {
     if let Err(failure) = privilege::harden() {
         return end(failure);
     }
-    let stop = match Stop::listen() {
+    let stop = match Stop::listen(hangup(&cli.command)) {
         Ok(stop) => stop,
         Err(error) => return end(Failure::local(format!("signals can't be listened for: {error}"))),
     };
@@ -117,6 +118,16 @@ fn about(command: &Command) -> (&'static str, bool, u8) {
         Command::Keygen(flags) => return ("keygen", flags.json, 0),
     };
     (name, common.json, common.verbose)
+}
+
+/// What SIGHUP means to a command, from its first moment on: what is sent while it reads its keys is not lost.
+fn hangup(command: &Command) -> Hangup {
+    let renews = match command {
+        Command::Recv(flags) => !flags.common.insecure,
+        Command::Perf(flags) => flags.peer == "server" && !flags.common.insecure,
+        _ => false,
+    };
+    if renews { Hangup::RenewsKeys } else { Hangup::Ends }
 }
 
 fn trace(verbosity: u8) {

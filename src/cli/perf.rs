@@ -224,9 +224,11 @@ fn round_trips(of: &RoundTrips) -> Value {
 fn serve(flags: &flags::Perf, stop: &Stop) -> Result<(), Failure> {
     let name = super::own_name(flags.name.as_ref())?;
     let rights = Rights::new(Files::None, flags.user.as_deref(), stop)?;
-    let protection = Protection::of_server(&flags.common, rights.user())?;
-    protection.renew_on_hangup(stop);
+    let mut protection = Protection::of_server(&flags.common, rights.user())?;
     let endpoint = super::open::server(&flags.common, &protection, rights)?;
+    if let Some(user) = &flags.user {
+        protection.try_again(user);
+    }
     endpoint.announce(&name, "perf")?;
     let (mac, flag, described) = (endpoint.mac(), protection.flag(), protection.describe());
     show::status(&format!("serving as {name} ({mac}), {described}; over there: farwire perf {flag}{name}"));

@@ -39,13 +39,13 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
     let once = flags.once || target == Target::Stdout;
     raise_descriptor_limit();
     let name = super::own_name(flags.name.as_ref())?;
-    let protection = Protection::of_server(&flags.common, rights.user())?;
-    protection.renew_on_hangup(stop);
+    let mut protection = Protection::of_server(&flags.common, rights.user())?;
     let endpoint = super::open::server(&flags.common, &protection, rights)?;
     if let Some(user) = &flags.user {
         try_out(&target).map_err(|Failure { message, .. }| {
             Failure::local(format!("--user {user}: {message}; user {user} must be able to reach it and to write there"))
         })?;
+        protection.try_again(user);
     }
     endpoint.announce(&name, "recv")?;
     show::status(&format!(
@@ -64,7 +64,7 @@ pub fn run(flags: &flags::Recv, stop: &Stop) -> Result<(), Failure> {
         verbose: flags.common.verbose > 0,
         stop: stop.clone(),
     });
-    serve(&endpoint, &protection, &server)
+    serve(&endpoint, &mut protection, &server)
 }
 
 struct Server {
@@ -79,7 +79,7 @@ struct Server {
     stop: Stop,
 }
 
-fn serve(endpoint: &Endpoint, protection: &Protection, server: &Arc<Server>) -> Result<(), Failure> {
+fn serve(endpoint: &Endpoint, protection: &mut Protection, server: &Arc<Server>) -> Result<(), Failure> {
     let (ended, outcomes) = bounded::<Result<(), Failure>>(16);
     let mut threads: Vec<thread::JoinHandle<()>> = Vec::new();
     let result = loop {

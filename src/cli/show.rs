@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -83,9 +84,17 @@ fn plain(text: impl Display) -> String {
     text.to_string().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
+/// A path as a shell takes it for one word, and a command for no flag.
+pub fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.into_owned() };
+    // Only a zero byte can't be quoted, and no path has one.
+    shlex::try_quote(&path).map_or_else(|_| path.clone(), |quoted| quoted.into_owned())
+}
+
 /// A number and what it is of: `1 file`, `2 directories`.
 pub fn count(number: u64, noun: &str) -> String {
-    match (number, noun.strip_suffix('y')) {
+    match (number, noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']))) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
         _ => format!("{number} {noun}s"),
@@ -217,5 +226,14 @@ mod tests {
     #[test]
     fn numbers_and_nouns_agree() {
         assert_eq!([count(1, "file"), count(0, "file"), count(2, "directory")], ["1 file", "0 files", "2 directories"]);
+        assert_eq!(count(2, "key"), "2 keys");
+    }
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        for (path, word) in [("/etc/a-b_c.key", "/etc/a-b_c.key"), ("a b", "'a b'"), ("a'b", "\"a'b\""), ("-x", "./-x")]
+        {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
     }
 }

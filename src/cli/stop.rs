@@ -1,8 +1,8 @@
 //! Ctrl-C: tells the peers, lets the commands clean up, and ends the process if they do not. SIGHUP is the same, unless
-//! it means something else to a command.
+//! it means something else to a command, or was to be ignored when the program was started, as `nohup` does.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,11 +27,22 @@ pub struct Stop {
     inner: Arc<Inner>,
 }
 
+/// What SIGHUP means to a command.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Hangup {
+    /// The end, as it is for most programs.
+    #[default]
+    Ends,
+    /// That keys are to be read anew. It is counted, and ends the program only if its terminal was closed.
+    RenewsKeys,
+}
+
 #[derive(Default)]
 struct Inner {
     requested: AtomicBool,
-    /// SIGHUP is no wish to end.
-    counts_hangups: AtomicBool,
+    hangup: Hangup,
+    /// SIGHUP was ignored when we were started: nobody wants an end by it.
+    ignored: bool,
     /// It came.
     hung_up: AtomicBool,
     connections: Mutex<Registry>,
@@ -57,12 +68,13 @@ pub struct Told {
 }
 
 impl Stop {
-    /// Listens for SIGINT, SIGTERM and SIGHUP from now on.
+    /// Listens for SIGINT, SIGTERM and SIGHUP from now on; for SIGHUP not if it would mean the end and is ignored.
     ///
     /// # Errors
     /// When the system has no place for it.
-    pub fn listen() -> std::io::Result<Stop> {
-        let stop = Stop::default();
+    pub fn listen(hangup: Hangup) -> std::io::Result<Stop> {
+        let inner = Inner { hangup, ignored: is_ignored(SIGHUP), ..Inner::default() };
+        let stop = Stop { inner: Arc::new(inner) };
         stop.listen_anew()?;
         Ok(stop)
     }
@@ -74,7 +86,9 @@ impl Stop {
     /// When the system has no place for it.
     pub fn listen_anew(&self) -> std::io::Result<()> {
         // First the new one, then the end of the old one: no signal falls between them.
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let (hangup, ignored) = (self.inner.hangup, self.inner.ignored);
+        let heard = !ignored || hangup == Hangup::RenewsKeys;
+        let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(heard.then_some(SIGHUP)))?;
         let mut listener = self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Listener { handle, thread }) = listener.take() {
             handle.close();
@@ -88,8 +102,8 @@ impl Stop {
             let mut first: Option<Instant> = None;
             for signal in signals.forever() {
                 // Whoever closes the terminal wants the end of what runs in it.
-                let closed = had_terminal && !has_terminal();
-                if signal == SIGHUP && !closed && seen.inner.counts_hangups.load(Ordering::Acquire) {
+                let closed = had_terminal && !ignored && !has_terminal();
+                if signal == SIGHUP && !closed && hangup == Hangup::RenewsKeys {
                     seen.inner.hung_up.store(true, Ordering::Release);
                     continue;
                 }
@@ -113,11 +127,6 @@ impl Stop {
     /// Whether the user has asked for an end.
     pub fn requested(&self) -> bool {
         self.inner.requested.load(Ordering::Acquire)
-    }
-
-    /// From now on SIGHUP is counted, and ends the program only if its terminal was closed.
-    pub fn count_hangups(&self) {
-        self.inner.counts_hangups.store(true, Ordering::Release);
     }
 
     /// Whether SIGHUP came since this was asked last.
@@ -147,6 +156,13 @@ impl Stop {
     fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this process ignores a signal, which it has from who started it. If that can't be told, it does not.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 != 0)
 }
 
 /// Whether the process is controlled from a terminal that is still there.
