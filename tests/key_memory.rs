@@ -3,6 +3,7 @@
 #[path = "faults/memory.rs"]
 mod memory;
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use farwire::api::{Endpoint, EndpointConfig, Key, Keyring, NamedKey};
@@ -19,6 +20,15 @@ fn ring(digits: &str, name: &str) -> Keyring {
     Keyring::new(NamedKey::new(name, Key::parse(&format!("farwire-key-1:{digits}\n")).unwrap()))
 }
 
+/// Does something where the stack is not used again, so that what is left there is seen.
+#[inline(never)]
+fn far_down<T>(something: impl FnOnce() -> T) -> T {
+    let room = black_box([0_u8; 256 << 10]);
+    let done = something();
+    black_box(&room);
+    done
+}
+
 /// One test, since all tests of a program share its memory.
 #[test]
 fn a_key_is_in_one_place_and_in_none_when_it_was_taken_back() {
@@ -27,7 +37,9 @@ fn a_key_is_in_one_place_and_in_none_when_it_was_taken_back() {
     let us = std::process::id();
     assert_eq!((alice.places(us), bob.places(us)), (0, 0), "the search itself leaves what it looks for");
 
-    let (ours, theirs) = Endpoint::memory_pair(EndpointConfig::sealed(ring(&alices, "alice"))).unwrap();
+    let alices_ring = far_down(|| ring(&alices, "alice"));
+    assert_eq!(alice.places(us), 1, "making a key leaves copies");
+    let (ours, theirs) = Endpoint::memory_pair(EndpointConfig::sealed(alices_ring)).unwrap();
     theirs.listen().unwrap();
     let connection = ours.connect(theirs.mac()).unwrap();
     let accepted = theirs.accept_timeout(Duration::from_secs(10)).unwrap();

@@ -15,8 +15,8 @@ use crate::base::{KeyId, resident};
 const PREFIX: &str = "farwire-key-1:";
 /// Hexadecimal digits of a key.
 const DIGITS: usize = 64;
-/// Bytes of the stack that are overwritten once a key is made. Making one, which is five hashes and a parser, goes 3 to
-/// 5 KiB deep; less than that would leave what they worked on, more costs time and could be more than a thread has.
+/// Bytes of the stack that are overwritten once a key is made: several times what a parser and a hash, whose state is
+/// 1,920 bytes, need there. Less could leave what they worked on; more costs time, and could be more than a thread has.
 const DEPTH: usize = 16 << 10;
 
 /// A secret that two hosts share. Shown nowhere but where it is asked for with [`Key::to_text`].
@@ -147,8 +147,8 @@ impl Key {
     }
 }
 
-/// Overwrites the stack below the caller's frame. Functions that have returned left there what they worked on, and a
-/// hash works on copies of the key. Nothing in stable Rust keeps it from doing so.
+/// Overwrites the stack below the caller's frame, where functions that have returned may have left copies of what they
+/// worked on: nothing in stable Rust keeps a compiler from making some.
 #[inline(never)]
 fn wipe_stack() {
     let mut dead = [0_u8; DEPTH];
