@@ -143,7 +143,11 @@ fn a_hundred_thousand_frames_each_way_and_every_frame_comes_back() {
     let (mut a, mut b) = (Side::new(open(&lab, "a", &config())), Side::new(open(&lab, "b", &config())));
     assert_eq!(a.link.caps().mode, "copy", "veth has no zero-copy");
     assert_eq!((a.link.caps().mtu, a.link.caps().name.as_str()), (1500, "eth1 queue 0"));
-    assert!(!a.link.notes().iter().any(|note| note.contains("zero-copy")), "nor is it asked for: {:?}", a.link.notes());
+    assert!(
+        !a.link.notes().iter().any(|note| note.text.contains("zero-copy")),
+        "nor is it asked for: {:?}",
+        a.link.notes()
+    );
     exchange(&mut a, &mut b, 100_000, 1466);
     assert_whole(&mut a);
     assert_whole(&mut b);
@@ -328,7 +332,7 @@ fn one_process_per_queue_and_it_is_named() {
     assert!(error.ends_with("stop it or pick another queue"), "{error}");
 
     let second = open(&lab, "a", &XdpConfig { queue: 1, ..config() });
-    assert!(second.notes()[0].contains("shares the XDP program"), "{:?}", second.notes());
+    assert!(second.notes()[0].text.contains("shares the XDP program"), "{:?}", second.notes());
     let other = XdpConfig { queue: 1, ethertype: 0x88b6, ..config() };
     drop(second);
     assert!(matches!(refusal(&lab, "a", &other), XdpError::OtherEtherType { claimed: 0x88b5, asked: 0x88b6, .. }));

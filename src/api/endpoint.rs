@@ -19,7 +19,7 @@ use crate::proto::error::ConnectError;
 use crate::proto::recovery::Algorithm;
 use crate::wire::eth::MAX_VLAN_ID;
 use crate::worker::{Worker, WorkerTimes, clock};
-use crate::xdp::{XdpConfig, XdpLink};
+use crate::xdp::{Note, XdpConfig, XdpLink};
 
 /// One link and the worker that serves it. Dropping it shuts it down: every connection ends, and with it every wait.
 ///
@@ -52,7 +52,7 @@ pub struct Endpoint {
     incoming: Mutex<Option<Receiver<ConnPort>>>,
     /// Held by whoever asks who is on the link.
     asking: Mutex<()>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 /// Sends commands to a worker, from wherever.
@@ -147,7 +147,7 @@ impl Endpoint {
     }
 
     /// What was tried and given up on the way to the mode in force, in words.
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 

@@ -36,4 +36,4 @@ pub use crate::worker::{Idle, WorkerTimes};
 pub use crate::xdp::nic::Nic;
 pub use crate::xdp::policy::Choice as ZerocopyChoice;
 pub use crate::xdp::privilege::missing as missing_capabilities;
-pub use crate::xdp::{Mode, XdpConfig, XdpError, copied_chunk, default_umem_bytes};
+pub use crate::xdp::{Mode, Note, XdpConfig, XdpError, copied_chunk, default_umem_bytes};

@@ -40,7 +40,10 @@ fn with(common: &Common, protection: Option<&Protection>, config: EndpointConfig
         LinkKind::Packet => Endpoint::open_packet(packet(common, &interface)?, config)?,
     };
     for note in endpoint.notes() {
-        tracing::info!("{note}");
+        match note.is_warning {
+            true => show::status(&note.text),
+            false => tracing::info!("{note}"),
+        }
     }
     show::status(&format!("{}{why}", status(&endpoint, common, protection)));
     Ok(endpoint)

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::nic::Nic;
+use super::note::Notes;
 use super::patience::until_free;
 
 /// How often the carrier is looked for, every 20 ms: a gigabit link negotiates for 2 to 4 s. Lower: the first packets
@@ -13,9 +14,9 @@ const TRIES: u32 = 250;
 
 /// Waits for the carrier of an interface that had one before it was opened (`had`), and says so if that was in vain. A
 /// driver that does not tell, or a cable that was out before, is not waited for.
-pub(super) fn wait(interface: &str, had: Option<bool>, notes: &mut Vec<String>) {
+pub(super) fn wait(interface: &str, had: Option<bool>, notes: &mut Notes) {
     if had == Some(true) && !is_back(TRIES, || Nic::carrier(interface)) {
-        notes.push(format!(
+        notes.warn(format!(
             "{interface}: the carrier has been away since the XDP program was attached; is the peer up?"
         ));
     }
@@ -54,10 +55,10 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_what_was_not_there() {
-        let mut notes = Vec::new();
+        let mut notes = Notes::default();
         for had in [None, Some(false)] {
             wait("fwnosuchnic", had, &mut notes);
         }
-        assert!(notes.is_empty());
+        assert!(notes.0.is_empty());
     }
 }

@@ -20,6 +20,7 @@ pub mod config;
 pub mod error;
 mod guard;
 pub mod nic;
+mod note;
 mod open;
 pub mod pair;
 mod patience;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 pub use config::{Mode, XdpConfig, default_umem_bytes};
 pub use error::XdpError;
+pub use note::Note;
 pub use open::copied_chunk;
 pub use pair::XdpPair;
 pub use program::Program;
@@ -50,7 +52,7 @@ use umem::Side;
 /// One queue of one interface through AF_XDP.
 pub struct XdpLink {
     caps: Caps,
-    notes: Vec<String>,
+    notes: note::Notes,
     facts: tx::LinkFacts,
     queue: u32,
     skb_budget: bool,
@@ -74,8 +76,8 @@ impl XdpLink {
     }
 
     /// What was tried and given up on the way to the mode in force, for a doctor to print.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> &[Note] {
+        &self.notes.0
     }
 
     /// The XDP program that steers frames here.

@@ -8,6 +8,7 @@ use super::config::{Mode, XdpConfig};
 use super::error::XdpError;
 use super::guard::QueueGuard;
 use super::nic::Nic;
+use super::note::Notes;
 use super::policy::{self, Choice};
 use super::privilege;
 use super::program::{Hook, Steers};
@@ -46,7 +47,7 @@ pub(super) fn open(config: &XdpConfig) -> Result<XdpLink, XdpError> {
     let bytes = pool_bytes(config)?;
     privilege::check(config)?;
     let guard = QueueGuard::take(config)?;
-    let mut notes = Vec::new();
+    let mut notes = Notes::default();
     let carrier = Nic::carrier(&config.interface);
     // Before the socket: attaching resets some NICs, and zero-copy wants the program there.
     let attached = shared::attach(config, &nic, Steers::EtherType(config.ethertype), &mut notes)?;
@@ -159,11 +160,11 @@ pub(super) fn pool_bytes(config: &XdpConfig) -> Result<u64, XdpError> {
 }
 
 /// Says why `auto` copies, or what it thinks of a zero-copy that the user asked for.
-pub(super) fn tell_advice(mode: Mode, name: &str, choice: &Choice, notes: &mut Vec<String>) {
+pub(super) fn tell_advice(mode: Mode, name: &str, choice: &Choice, notes: &mut Notes) {
     match mode {
         Mode::Auto if choice.possible => tracing::info!("{name}: {}", choice.why),
         Mode::Zerocopy if !choice.zerocopy => {
-            notes.push(format!("{name}: zero-copy as asked for, where `--mode auto` would copy: {}", choice.why));
+            notes.say(format!("{name}: zero-copy as asked for, where `--mode auto` would copy: {}", choice.why));
         }
         _ => {}
     }
@@ -176,13 +177,13 @@ fn bind_best(
     pool: &Pool,
     ladder: &[Bind],
     mtu: usize,
-    notes: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<Bound, XdpError> {
     for (at, how) in ladder.iter().enumerate() {
         match bind_whole(pool, nic, config.queue, mtu, *how) {
             Ok(bound) => return Ok(bound),
             Err(source) if at + 1 < ladder.len() && !is_final(&source) => {
-                notes.push(refused(&config.name(), nic, &source));
+                notes.warn(refused(&config.name(), nic, &source));
             }
             Err(source) => return Err(bind_error(config, nic, *how, source)),
         }
@@ -313,9 +314,9 @@ mod tests {
         assert_eq!(ladder(Mode::Auto, true, false), [Bind::Copy]);
         assert_eq!(ladder(Mode::Zerocopy, true, false), [Bind::Zerocopy]);
         let advice = |mode, driver| {
-            let mut notes = Vec::new();
+            let mut notes = Notes::default();
             tell_advice(mode, "eth1 queue 0", &Choice::of(&nic(driver, 1500), 1500), &mut notes);
-            notes.pop()
+            notes.0.pop().map(|note| note.text)
         };
         let note = advice(Mode::Zerocopy, "ice").unwrap();
         assert!(note.starts_with("eth1 queue 0: zero-copy as asked for") && note.contains("driver ice"), "{note}");

@@ -13,6 +13,7 @@ use super::config::XdpConfig;
 use super::error::XdpError;
 use super::guard::QueueGuard;
 use super::nic::Nic;
+use super::note::{Note, Notes};
 use super::open;
 use super::policy::Choice;
 use super::program::{Hook, Program, Steers};
@@ -35,7 +36,7 @@ pub const FRAME_MOST: usize = ROOM;
 
 /// The only receive queue of each of two interfaces, with one frame pool.
 pub struct XdpPair {
-    notes: Vec<String>,
+    notes: Notes,
     // Dropped in this order: the rings (and with them the sockets), the memory they point into, programs and names.
     ports: [Port; 2],
     pool: Pool,
@@ -80,7 +81,7 @@ impl XdpPair {
         let frames = (open::pool_bytes(first)? / CHUNK as u64) as u32;
         privilege::check(first)?;
         let guards = [QueueGuard::take(first)?, QueueGuard::take(second)?];
-        let mut notes = Vec::new();
+        let mut notes = Notes::default();
         let steers = Steers::Everything(FRAME_MOST as u32);
         let attached = [
             shared::attach(first, &nics[0], steers, &mut notes)?,
@@ -104,8 +105,8 @@ impl XdpPair {
     }
 
     /// What was tried and given up on the way to the mode in force.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> &[Note] {
+        &self.notes.0
     }
 
     /// What a side is and can do. The frames are both sides'.
@@ -198,7 +199,7 @@ fn bind_both(
     nics: &[Nic; 2],
     attached: &[Attached; 2],
     frames: u32,
-    notes: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<(Pool, [Port; 2]), XdpError> {
     let native = attached.iter().all(|attached| attached.hook == Hook::Native);
     let choices = nics.each_ref().map(|nic| Choice::of(nic, nic.mtu));
@@ -217,7 +218,7 @@ fn bind_both(
             Ok(ports) => return Ok((pool, ports)),
             Err((side, source)) if at + 1 < ladder.len() && !open::is_final(&source) => {
                 let names = format!("{} and {}", configs[0].interface, configs[1].interface);
-                notes.push(open::refused(&names, &nics[side as usize], &source));
+                notes.warn(open::refused(&names, &nics[side as usize], &source));
             }
             Err((side, source)) => {
                 return Err(open::bind_error(configs[side as usize], &nics[side as usize], *how, source));

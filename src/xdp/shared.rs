@@ -8,6 +8,7 @@ use nix::sys::stat::stat;
 use super::config::{Mode, XdpConfig};
 use super::error::XdpError;
 use super::nic::Nic;
+use super::note::Notes;
 use super::patience::until_free;
 use super::privilege;
 use super::program::{Hook, Program, Steers, attached_to};
@@ -33,12 +34,7 @@ struct Entry {
 static PROGRAMS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 /// The program of the interface, attached now if it is not yet. What was tried in vain goes to `notes`.
-pub(super) fn attach(
-    config: &XdpConfig,
-    nic: &Nic,
-    steers: Steers,
-    notes: &mut Vec<String>,
-) -> Result<Attached, XdpError> {
+pub(super) fn attach(config: &XdpConfig, nic: &Nic, steers: Steers, notes: &mut Notes) -> Result<Attached, XdpError> {
     let netns = stat("/proc/thread-self/ns/net").map_or(0, |stat| stat.st_ino);
     let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
     programs.retain(|entry| entry.program.strong_count() > 0);
@@ -47,7 +43,7 @@ pub(super) fn attach(
         if program.steers() != steers {
             return Err(claimed(config, program.steers(), steers));
         }
-        notes.push(format!("{}: shares the XDP program of this process's other queues", config.name()));
+        notes.say(format!("{}: shares the XDP program of this process's other queues", config.name()));
         return Ok(Attached { program, hook: entry.hook });
     }
     let attached = attach_new(config, nic, steers, notes)?;
@@ -67,7 +63,7 @@ fn claimed(config: &XdpConfig, claimed: Steers, asked: Steers) -> XdpError {
     }
 }
 
-fn attach_new(config: &XdpConfig, nic: &Nic, steers: Steers, notes: &mut Vec<String>) -> Result<Attached, XdpError> {
+fn attach_new(config: &XdpConfig, nic: &Nic, steers: Steers, notes: &mut Notes) -> Result<Attached, XdpError> {
     let mut program = Program::load(steers, nic.queues().unwrap_or(0).max(config.queue + 1))
         .map_err(|source| refusal(config, nic, "loading the XDP program", source))?;
     let hooks: &[Hook] = match config.mode {
@@ -86,11 +82,11 @@ fn attach_new(config: &XdpConfig, nic: &Nic, steers: Steers, notes: &mut Vec<Str
                     Steers::EtherType(ethertype) => format!("EtherType {ethertype:#06x}"),
                     Steers::Everything(longest) => format!("every frame of up to {longest} bytes"),
                 };
-                notes.push(format!("{}: claims {what} with {how} XDP", config.interface));
+                notes.say(format!("{}: claims {what} with {how} XDP", config.interface));
                 return Ok(Attached { program: Arc::new(program), hook: *hook });
             }
             Err(source) if at + 1 < hooks.len() && may_fall_back(&source) => {
-                notes.push(format!("{}: driver {} refused native XDP ({source})", config.interface, nic.driver));
+                notes.warn(format!("{}: driver {} refused native XDP ({source})", config.interface, nic.driver));
             }
             Err(source) => return Err(attach_error(config, nic, *hook, source)),
         }

@@ -36,6 +36,6 @@ fn granted(endpoint: &Endpoint, nic: &Nic, judge: impl Fn(&Caps) -> Option<Findi
         ),
     }];
     findings.extend(judge(caps));
-    findings.extend(endpoint.notes().iter().map(|note| Finding::ok("xdp", note.clone())));
+    findings.extend(endpoint.notes().iter().map(|note| Finding::ok("xdp", note.to_string())));
     findings
 }
