@@ -242,7 +242,7 @@ pub struct Common {
     /// Results as JSON on standard output: one object
     #[arg(long)]
     pub json: bool,
-    /// Say more on standard error; twice for even more
+    /// Say more on standard error; twice for even more (FARWIRE_LOG=farwire::xdp=trace: of one part)
     #[arg(short = 'v', long, action = ArgAction::Count)]
     pub verbose: u8,
 }

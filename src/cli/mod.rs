@@ -22,6 +22,7 @@ mod show;
 mod small_file;
 mod stop;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -139,6 +140,7 @@ fn trace(verbosity: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("FARWIRE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
     // Only a second subscriber could be refused, and there is none.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+    let _ = lines.with_ansi(std::io::stderr().is_terminal()).try_init();
 }
