@@ -65,7 +65,9 @@ fn keys(dice: &mut Dice, scenario: &mut Scenario) {
     for host in &mut scenario.hosts {
         host.proto.security = Security::Keys(keyring.clone());
         host.proto.cipher = dice.pick(&[Cipher::Aes256Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305]);
-        let often = Rekey { packets: dice.pick(&[1, 30, 1000]), after_ns: dice.spread(1e5, 1e10) as Nanos };
+        // A new key asks for a sign of it, and the sign and its answer are packets, too: with a key for every other
+        // packet, or every round trip, both sides would ask each other for ever, as fast as a slow link carries.
+        let often = Rekey { packets: dice.pick(&[8, 30, 1000]), after_ns: dice.spread(1e7, 1e10) as Nanos };
         host.proto.rekey = if dice.hits(600) { often } else { Rekey::default() };
     }
 }
